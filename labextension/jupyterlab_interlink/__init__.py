@@ -1,0 +1,1 @@
+"""JupyterLab panel of the job that the notebook runs in."""

@@ -1,0 +1,1 @@
+"""Runs pods as batch jobs: everything a site installs on its edge node."""

@@ -1,0 +1,1 @@
+"""The virtual kubelet: one virtual node, its pods, and their tunnels."""
