@@ -1,0 +1,115 @@
+/**
+ * The end of a job's log: follows what arrives until somebody scrolls up.
+ *
+ * Blocks off screen cost nothing (`content-visibility`), yet the browser's own find,
+ * selection and copy work over the whole text. A view: the model reads.
+ */
+
+import { UseSignal } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import React, { memo, useLayoutEffect, useRef, useState } from 'react';
+
+import type { IBlock } from './lines';
+import type { LogModel } from './log';
+
+/** Pixels from the end that still count as the end. */
+const SLACK = 8;
+
+interface IProps {
+  log: LogModel;
+  trans: TranslationBundle;
+}
+
+const Block = memo(({ block }: { block: IBlock }) => (
+  <pre
+    className="jp-InterLink-block"
+    style={{ containIntrinsicSize: `auto ${block.count * 1.3}em` }}
+  >
+    {block.text}
+  </pre>
+));
+Block.displayName = 'Block';
+
+/** What is not shown, or why nothing is. */
+function Note({ log, trans }: IProps): JSX.Element | null {
+  if (log.dropped > 0 || log.cut) {
+    return (
+      <p className="jp-InterLink-notice">
+        {trans.__('Earlier lines are not shown.')}
+      </p>
+    );
+  }
+  const empty = log.blocks.length === 0 && !log.unfinished;
+  return empty && !log.problem ? (
+    <p className="jp-InterLink-notice">{trans.__('No output yet.')}</p>
+  ) : null;
+}
+
+function Text({ log, trans }: IProps): JSX.Element {
+  const view = useRef<HTMLDivElement>(null);
+  const top = useRef(0);
+  const [following, setFollowing] = useState(true);
+
+  const toEnd = () => {
+    if (view.current) {
+      view.current.scrollTop = view.current.scrollHeight;
+    }
+  };
+  useLayoutEffect(() => {
+    if (following) {
+      toEnd();
+    }
+  });
+  const onScroll = ({ currentTarget }: React.UIEvent<HTMLDivElement>) => {
+    const { scrollTop, scrollHeight, clientHeight } = currentTarget;
+    if (scrollTop + clientHeight >= scrollHeight - SLACK) {
+      setFollowing(true);
+    } else if (scrollTop < top.current) {
+      // Only a person scrolls up; text that grows moves the end, not the top.
+      setFollowing(false);
+    }
+    top.current = scrollTop;
+  };
+
+  return (
+    <div className="jp-InterLink-logArea">
+      <div
+        ref={view}
+        className="jp-InterLink-log"
+        role="log"
+        aria-label={trans.__('Log of the job')}
+        aria-live="off"
+        tabIndex={0}
+        onScroll={onScroll}
+      >
+        <Note log={log} trans={trans} />
+        {log.blocks.map(block => (
+          <Block key={block.first} block={block} />
+        ))}
+        {log.unfinished && (
+          <pre className="jp-InterLink-block">{log.unfinished}</pre>
+        )}
+      </div>
+      {!following && (
+        <button
+          type="button"
+          className="jp-InterLink-jump jp-mod-styled"
+          onClick={() => setFollowing(true)}
+        >
+          {trans.__('Jump to end')}
+        </button>
+      )}
+      {log.problem && (
+        <p className="jp-InterLink-notice jp-mod-warning">{log.problem}</p>
+      )}
+    </div>
+  );
+}
+
+export function LogView({ log, trans }: IProps): JSX.Element {
+  return (
+    <UseSignal signal={log.changed}>
+      {() => <Text log={log} trans={trans} />}
+    </UseSignal>
+  );
+}
