@@ -1,0 +1,45 @@
+"""What a directory's processes leave behind is found and ended, nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.local import leftovers
+
+
+@contextmanager
+def sleeper(*words: str, **where: object) -> Iterator[subprocess.Popen[bytes]]:
+    command = ["/bin/sh", "-c", "read -r _", *words]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        **where,  # type: ignore[call-overload]
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("by", ["environment", "argument", "directory"])
+def test_processes_of_the_directory_are_ended(tmp_path: Path, by: str) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    other = tmp_path / "other"
+    marked = {
+        "environment": sleeper(env={"STATE": f"{mine}/state"}),
+        "argument": sleeper(f"--state={mine}"),
+        "directory": sleeper(cwd=mine),
+    }[by]
+    with marked as child, sleeper(f"--state={other}") as stranger:
+        assert leftovers.find(mine) == [child.pid]
+        # A child that nobody has waited for is a zombie, and names nothing any more.
+        assert leftovers.end(mine) == []
+        assert child.wait() == -9
+        assert stranger.poll() is None
