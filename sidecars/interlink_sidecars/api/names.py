@@ -23,6 +23,10 @@ SITE: Final = "interlinkspawner/site"
 MODEL_LABEL_PREFIX: Final = "model.interlinkspawner/"
 """Node label ``model.interlinkspawner/<model>`` = resource type with ``/`` as ``_``."""
 
+NODE_TAINTS: Final = "interlinkspawner/taints"
+"""Node annotation: JSON of the taints that the virtual kubelet set, to remove only its
+own."""
+
 NODE_TUNNEL: Final = "interlinkspawner/tunnel"
 """Node label: ``ilt`` where our virtual kubelet serves a tunnel, else absent."""
 
