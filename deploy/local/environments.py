@@ -17,7 +17,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bootstrap import CONSTRAINTS, ROOT, Command, SetupError, require_node, run
+from .bootstrap import (
+    CONSTRAINTS,
+    ROOT,
+    Command,
+    SetupError,
+    find_python,
+    require_node,
+    run,
+    uv,
+)
+from .directories import cache_directory
+from .site import account
 
 PROXY = Path(__file__).parent / "proxy"
 TOOLS = Path(__file__).parent / "tools.in"
@@ -33,6 +44,28 @@ class Tools:
     cache: Path
     uv: Path
     python: Path
+
+
+@dataclass(frozen=True)
+class Environments:
+    """Where the environments lie, and the proxy's program."""
+
+    hub: Path
+    site: Path
+    notebook: Path
+    proxy: Path
+
+
+def tools() -> Tools:
+    """This machine's tools; uv is installed on first use."""
+    os.umask(0o022)  # jobs read the environments as another user
+    cache = cache_directory()
+    return Tools(cache, uv(cache), find_python(account()))
+
+
+def everything(tools: Tools) -> Environments:
+    """All of them, in less than a second when nothing has changed."""
+    return Environments(hub(tools), site(tools), notebook(tools), proxy(tools.cache))
 
 
 def hub(tools: Tools) -> Path:
@@ -76,14 +109,14 @@ def proxy(cache: Path) -> Path:
     return package / "bin" / "configurable-http-proxy"
 
 
-def constraints(uv: Path, cache: Path) -> None:
+def constraints(tools: Tools) -> None:
     """Resolve the newest versions that fit together and pin them all."""
-    made = cache / "constraints.txt"
+    made = tools.cache / "constraints.txt"
     names = {"interlinkspawner", "interlink-sidecars", "interlink-vk"}
     names.add("jupyterlab-interlink")
     ours = [part for name in sorted(names) for part in ("--no-emit-package", name)]
     command: list[str | Path] = [
-        uv,
+        tools.uv,
         "pip",
         "compile",
         "--quiet",
@@ -93,7 +126,7 @@ def constraints(uv: Path, cache: Path) -> None:
     command += ["--python-version", "3.11", "--no-header", "--no-annotate", *ours]
     command += ["--output-file", made, "--group", f"{ROOT / 'pyproject.toml'}:dev"]
     command += [TOOLS, *(member / "pyproject.toml" for member in _WORKSPACE)]
-    run("Resolving versions", [command], log=cache / "logs" / "constraints.log")
+    run("Resolving versions", [command], log=tools.cache / "logs" / "constraints.log")
     CONSTRAINTS.write_text(f"# Made by `make constraints`.\n{made.read_text()}")
 
 
