@@ -19,9 +19,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import environments, leftovers
+from . import cache, environments, leftovers, state
 from .bootstrap import ROOT, SetupError, debian_packages
-from .directories import cache_directory, state_directory
 
 SLURM_PACKAGES = {"munge": "munged", "slurm-wlm": "slurmctld"}
 TEST_PACKAGES = {**SLURM_PACKAGES, "chromium": "chromium"}
@@ -38,28 +37,28 @@ def demo() -> int:
     """Install what is missing, then run everything until Ctrl-C."""
     if os.environ.get("SLURM") == "1":
         debian_packages(SLURM_PACKAGES, "Slurm for the demo")
-    made = environments.everything(environments.tools())
-    return _continue(made.hub, "deploy.local.demo")
+    _go_on_in_hub()
+    from .demo import run  # noqa: PLC0415 - needs the hub environment
+
+    return run()
 
 
 def test() -> int:
     """Lint, then one pytest run over everything or over one part."""
     part = os.environ.get("PART", "")
     chosen = _chosen(part)
-    tools = environments.tools()
-    hub = environments.hub(tools)
+    hub = _go_on_in_hub()
     if not part and (code := _lint(hub)):
         return code
     if part != "unit":
-        if os.geteuid() == 0 and shutil.which("apt-get"):
-            debian_packages(TEST_PACKAGES, "The tests")
-        environments.everything(tools)
-    return _continue(hub, "pytest", *chosen)
+        _real_parts()
+    sys.stdout.flush()
+    return os.execv(sys.executable, [sys.executable, "-m", "pytest", *chosen])
 
 
 def lint() -> int:
     """Style, types and import contracts; the first that fails ends it."""
-    return _lint(environments.hub(environments.tools()))
+    return _lint(_go_on_in_hub())
 
 
 def constraints() -> int:
@@ -70,12 +69,12 @@ def constraints() -> int:
 
 def clean() -> int:
     """Remove what is kept between runs."""
-    return _remove(cache_directory())
+    return _remove(cache.directory())
 
 
 def clean_demo() -> int:
     """Forget the demo's users, servers and jobs."""
-    return _remove(state_directory())
+    return _remove(state.directory())
 
 
 COMMANDS = {
@@ -99,6 +98,30 @@ def _chosen(part: str) -> list[str]:
     return [f"tests/{part}"] if part else []
 
 
+def _go_on_in_hub() -> Path:
+    """Become the same command in the hub environment, made first if need be.
+
+    Returns the environment's directory when this is the Python of it already.
+    """
+    hub = environments.hub(environments.tools())
+    if Path(sys.prefix) != hub:
+        os.environ["PATH"] = f"{hub / 'bin'}:{os.environ['PATH']}"
+        sys.stdout.flush()
+        python = str(hub / "bin" / "python")
+        os.execv(python, [python, "-m", "deploy.local", *sys.argv[1:]])
+    return hub
+
+
+def _real_parts() -> None:
+    """What the tests run against; what cannot be had is skipped, with the reason."""
+    from .components import programs  # noqa: PLC0415 - needs the hub environment
+
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        debian_packages(TEST_PACKAGES, "The tests")
+    programs(cache.directory())
+    environments.everything(environments.tools())
+
+
 def _lint(hub: Path) -> int:
     for command in LINT:
         print(" ".join(command), flush=True)
@@ -107,14 +130,6 @@ def _lint(hub: Path) -> int:
         if ended.returncode:
             return ended.returncode
     return 0
-
-
-def _continue(hub: Path, module: str, *arguments: str) -> int:
-    """Become another program in the hub environment, whose programs come first."""
-    os.chdir(ROOT)
-    os.environ["PATH"] = f"{hub / 'bin'}:{os.environ['PATH']}"
-    sys.stdout.flush()
-    os.execv(hub / "bin" / "python", ["python", "-m", module, *arguments])
 
 
 def _remove(directory: Path) -> int:
@@ -132,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     command = COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
     if command is None:
         sys.exit(f"usage: python3 -m deploy.local {'|'.join(COMMANDS)}")
+    os.chdir(ROOT)
     try:
         return command()
     except SetupError as error:

@@ -36,8 +36,8 @@ _NO_NETWORK = re.compile(
 
 
 _ASK = """\
-import ssl, sys
-print(sys._base_executable)
+import os, ssl, sys
+print(os.path.realpath(sys._base_executable))
 sys.exit(sys.version_info < (3, 11))
 """
 

@@ -9,7 +9,6 @@ they hold copies and no links into the checkout. Standard library only.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cache
 from .bootstrap import (
     CONSTRAINTS,
     ROOT,
@@ -27,7 +27,6 @@ from .bootstrap import (
     run,
     uv,
 )
-from .directories import cache_directory
 from .site import account
 
 PROXY = Path(__file__).parent / "proxy"
@@ -59,13 +58,13 @@ class Environments:
 def tools() -> Tools:
     """This machine's tools; uv is installed on first use."""
     os.umask(0o022)  # jobs read the environments as another user
-    cache = cache_directory()
-    return Tools(cache, uv(cache), find_python(account()))
+    where = cache.directory()
+    return Tools(where, uv(where), find_python(account()))
 
 
 def everything(tools: Tools) -> Environments:
     """All of them, in less than a second when nothing has changed."""
-    return Environments(hub(tools), site(tools), notebook(tools), proxy(tools.cache))
+    return Environments(hub(tools), site(tools), notebook(tools), proxy(tools))
 
 
 def hub(tools: Tools) -> Path:
@@ -93,16 +92,16 @@ def notebook(tools: Tools) -> Path:
     return _environment(tools, "notebook", packages, inputs)
 
 
-def proxy(cache: Path) -> Path:
+def proxy(tools: Tools) -> Path:
     """The program of configurable-http-proxy."""
-    directory = cache / "proxy"
+    directory = tools.cache / "proxy"
     inputs = [PROXY / "package.json", PROXY / "package-lock.json"]
     with _made_once(directory, digest(inputs)) as needed:
         if needed:
             require_node()
             for path in inputs:
                 shutil.copy(path, directory)
-            log = cache / "logs" / "proxy.log"
+            log = tools.cache / "logs" / "proxy.log"
             command = ["npm", "ci", "--no-audit", "--no-fund"]
             run("Installing the HTTP proxy", [command], log=log, cwd=directory)
     package = directory / "node_modules" / "configurable-http-proxy"
@@ -209,16 +208,12 @@ def _made_once(directory: Path, stamp: str) -> Iterator[bool]:
     Two commands at once make it one after the other.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    record = directory.with_name(directory.name + ".stamp")
-    with record.open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        needed = lock.read() != stamp
+    record = directory.with_name(f"{directory.name}.stamp")
+    with cache.locked(directory.with_name(f"{directory.name}.lock")):
+        needed = not record.exists() or record.read_text() != stamp
         if needed:
-            lock.truncate(0)
+            record.unlink(missing_ok=True)
             shutil.rmtree(directory)
             directory.mkdir()
         yield needed
-        if needed:
-            lock.truncate(0)
-            lock.write(stamp)
+        record.write_text(stamp)
