@@ -1,0 +1,84 @@
+"""What an open form asks the hub for: its changing parts, and its two static files.
+
+``c.JupyterHub.extra_handlers.extend(interlinkspawner.extra_handlers)`` serves them
+below the hub's prefix. It must not know how the parts are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.utils import url_path_join
+from tornado import web
+
+from . import form
+from .language import negotiate
+
+STATIC = Path(__file__).parent / "static"
+_LONGEST_WAIT = 30  # seconds; proxies close idle connections after a minute
+
+
+class InventoryHandler(BaseHandler):
+    """``GET <hub>/interlink/inventory``: the form's changing parts as JSON.
+
+    The query holds the fields of the form as they are. With ``If-None-Match`` and
+    ``Prefer: wait=20`` (RFC 7240) the answer comes when it is a new one, or after
+    20 seconds as 304.
+    """
+
+    async def get(self) -> None:
+        """Answer for the user's own form; 403 without a login."""
+        spawner: Any = getattr(self.current_user, "spawner", None)
+        if not hasattr(spawner, "node_watcher"):
+            raise web.HTTPError(403)
+        language = negotiate(self.request.headers.get("Accept-Language", ""))
+        chosen = {
+            key: self.get_query_argument(key) for key in self.request.query_arguments
+        }
+        watcher = spawner.node_watcher
+        table = await watcher.loaded()
+        deadline = time.monotonic() + self._wait()
+        while True:
+            parts = form.fragments(chosen, spawner.policy(), table, language)
+            body = json.dumps(parts, sort_keys=True)
+            self._etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+            self.set_etag_header()
+            left = deadline - time.monotonic()
+            if left <= 0 or not self.check_etag_header():
+                break
+            table = await watcher.changed(table, left)
+        self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("Vary", "Accept-Language, Cookie")
+        self.set_header("Content-Type", "application/json")
+        self.finish(body)
+
+    def compute_etag(self) -> str:
+        """Of the parts; tornado answers 304 when the client has them."""
+        return self._etag
+
+    def _wait(self) -> int:
+        match = re.search(r"\bwait=(\d{1,3})\b", self.request.headers.get("Prefer", ""))
+        return min(_LONGEST_WAIT, int(match[1])) if match else 0
+
+
+def inventory_url(hub: str) -> str:
+    """Where :class:`InventoryHandler` is, below the hub's base URL."""
+    return str(url_path_join(hub, "interlink/inventory"))
+
+
+def asset_url(hub: str, name: str) -> str:
+    """URL of a file in ``static/``, another one whenever its content is."""
+    version = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16]
+    return str(url_path_join(hub, "interlink/static", f"{name}?v={version}"))
+
+
+extra_handlers: list[tuple[Any, ...]] = [
+    (r"/interlink/inventory", InventoryHandler),
+    (r"/interlink/static/(.*)", web.StaticFileHandler, {"path": str(STATIC)}),
+]
