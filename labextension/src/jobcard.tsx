@@ -65,13 +65,17 @@ function Walltime({ job, now, trans }: IProps): JSX.Element | null {
   if (!time) {
     return null;
   }
-  const text = trans.__('%1 left', duration(time.left, trans));
+  const text = trans.__(
+    '%1 left of %2',
+    duration(time.left, trans),
+    duration(time.total, trans)
+  );
   return (
     <div className={`jp-InterLink-walltime jp-mod-${time.urgency}`}>
-      <span>
-        {text}
-        {time.urgency !== 'calm' && <> · {trans.__('save your work')}</>}
-      </span>
+      <div>{trans.__('Walltime: %1', text)}</div>
+      {time.urgency !== 'calm' && (
+        <div>{trans.__('Save your work: the job ends then.')}</div>
+      )}
       <div
         className="jp-InterLink-bar"
         role="progressbar"

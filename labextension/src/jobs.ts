@@ -18,8 +18,8 @@ import type { ILogChunk } from './tokens';
 /** Milliseconds between two questions. */
 export const INTERVAL = { changing: 3000, visible: 10_000, hidden: 60_000 };
 
-/** Milliseconds that errors may stretch the interval to. */
-const MAX_BACKOFF = 300_000;
+/** Milliseconds that errors may stretch the interval to; somebody may be waiting. */
+const MAX_BACKOFF = 60_000;
 
 /** Which server of which user this page belongs to. */
 export interface IServer {
@@ -142,11 +142,6 @@ export class JobsModel implements IJobsModel {
     return Date.now() + this._skew;
   }
 
-  async refresh(): Promise<void> {
-    await this._poll.refresh();
-    await this._poll.tick;
-  }
-
   readLog(id: string, container: string, offset: number): Promise<ILogChunk> {
     return this._service.log(id, container, offset);
   }
@@ -157,16 +152,22 @@ export class JobsModel implements IJobsModel {
   }
 
   private async _ask(): Promise<void> {
-    try {
-      this._take(await this._service.jobs());
-    } catch (error) {
+    let error: unknown;
+    const answer = await this._service.jobs().catch((reason: unknown) => {
+      error = reason;
+    });
+    if (this.isDisposed) {
+      return;
+    }
+    if (answer) {
+      this._take(answer);
+    } else {
       this._fail(error);
-      throw error; // the poll backs off
-    } finally {
-      if (!this.isDisposed) {
-        this._poll.frequency = this._frequency();
-        this._refreshed.emit();
-      }
+    }
+    this._poll.frequency = this._frequency();
+    this._refreshed.emit();
+    if (!answer) {
+      throw error; // so that the poll backs off
     }
   }
 

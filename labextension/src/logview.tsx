@@ -5,8 +5,8 @@
  * selection and copy work over the whole text. A view: the model reads.
  */
 
-import { UseSignal } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { UseSignal } from '@jupyterlab/ui-components';
 import React, { memo, useLayoutEffect, useRef, useState } from 'react';
 
 import type { IBlock } from './lines';
@@ -49,6 +49,7 @@ function Text({ log, trans }: IProps): JSX.Element {
   const view = useRef<HTMLDivElement>(null);
   const top = useRef(0);
   const [following, setFollowing] = useState(true);
+  const [wrapped, setWrapped] = useState(true);
 
   const toEnd = () => {
     if (view.current) {
@@ -73,9 +74,20 @@ function Text({ log, trans }: IProps): JSX.Element {
 
   return (
     <div className="jp-InterLink-logArea">
+      <div className="jp-InterLink-logHead">
+        <h3>{trans.__('Log')}</h3>
+        <label>
+          <input
+            type="checkbox"
+            checked={wrapped}
+            onChange={event => setWrapped(event.target.checked)}
+          />
+          {trans.__('Wrap lines')}
+        </label>
+      </div>
       <div
         ref={view}
-        className="jp-InterLink-log"
+        className={`jp-InterLink-log${wrapped ? ' jp-mod-wrapped' : ''}`}
         role="log"
         aria-label={trans.__('Log of the job')}
         aria-live="off"

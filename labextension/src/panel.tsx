@@ -4,8 +4,8 @@
  * Puts views together and tells the models whether somebody looks.
  */
 
-import { ReactWidget, UseSignal } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import React, { useEffect, useState } from 'react';
 
@@ -40,7 +40,7 @@ function Notice({ model, trans, home }: IProps): JSX.Element | null {
     case 'denied':
       return (
         <p className={warning}>
-          {trans.__('This session has ended.')}{' '}
+          {model.problem || trans.__('This session has ended.')}{' '}
           <a href={home} target="_blank" rel="noreferrer">
             {trans.__('Open the hub')}
           </a>
@@ -78,6 +78,7 @@ function Log({
     return () => {
       model.visibleChanged.disconnect(onVisible);
       log.dispose();
+      setLog(null);
     };
   }, [model, id, container]);
   return log && <LogView log={log} trans={trans} />;

@@ -126,7 +126,6 @@ export interface IJobsModel extends IDisposable {
   readonly visibleChanged: ISignal<IJobsModel, boolean>;
   /** Milliseconds since the epoch by the service's clock. */
   now(): number;
-  refresh(): Promise<void>;
   /** Read a log from a byte offset on. */
   readLog(id: string, container: string, offset: number): Promise<ILogChunk>;
 }

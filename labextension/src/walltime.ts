@@ -18,6 +18,8 @@ const NOW = 5 * 60;
 export interface IWalltime {
   /** Whole seconds until the scheduler ends the job; never negative. */
   left: number;
+  /** Whole seconds from the job's start to its end. */
+  total: number;
   /** Part of the walltime that is used, 0 to 1. */
   used: number;
   urgency: Urgency;
@@ -31,27 +33,32 @@ export function walltime(job: IJob, now: number): IWalltime | null {
   const start = Date.parse(job.started_at);
   const end = Date.parse(job.deadline);
   const left = Math.max(0, Math.ceil((end - now) / 1000));
-  const used = end > start ? (now - start) / (end - start) : 1;
+  const total = Math.max(1, Math.round((end - start) / 1000));
   return {
     left,
-    used: Math.min(1, Math.max(0, used)),
+    total,
+    used: Math.min(1, Math.max(0, 1 - left / total)),
     urgency: left <= NOW ? 'now' : left <= SOON ? 'soon' : 'calm'
   };
 }
 
-/** A duration in its two largest units, e.g. `1 d 3 h`, `4 min 10 s`. */
+/** A duration in its two largest units, e.g. `1 d 3 h`, `4 min 10 s`, `2 h`. */
 export function duration(seconds: number, trans: TranslationBundle): string {
   const minutes = Math.floor(seconds / 60);
   const hours = Math.floor(minutes / 60);
-  const days = Math.floor(hours / 24);
-  if (days > 0) {
-    return trans.__('%1 d %2 h', days, hours % 24);
+  const parts: [number, string][] = [
+    [Math.floor(hours / 24), trans.__('%1 d', Math.floor(hours / 24))],
+    [hours % 24, trans.__('%1 h', hours % 24)],
+    [minutes % 60, trans.__('%1 min', minutes % 60)],
+    [seconds % 60, trans.__('%1 s', seconds % 60)]
+  ];
+  const largest = parts.findIndex(([count]) => count > 0);
+  if (largest < 0) {
+    return trans.__('%1 s', 0);
   }
-  if (hours > 0) {
-    return trans.__('%1 h %2 min', hours, minutes % 60);
-  }
-  if (minutes > 0) {
-    return trans.__('%1 min %2 s', minutes, seconds % 60);
-  }
-  return trans.__('%1 s', seconds);
+  return parts
+    .slice(largest, largest + 2)
+    .filter(([count]) => count > 0)
+    .map(([, text]) => text)
+    .join(' ');
 }
