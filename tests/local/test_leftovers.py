@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,15 +29,13 @@ def sleeper(*words: str, **where: object) -> Iterator[subprocess.Popen[bytes]]:
             child.kill()
 
 
-@pytest.mark.parametrize("by", ["environment", "argument", "directory"])
+@pytest.mark.parametrize("by", ["environment", "argument"])
 def test_processes_of_the_directory_are_ended(tmp_path: Path, by: str) -> None:
     mine = tmp_path / "mine"
-    mine.mkdir()
     other = tmp_path / "other"
     marked = {
         "environment": sleeper(env={"STATE": f"{mine}/state"}),
         "argument": sleeper(f"--state={mine}"),
-        "directory": sleeper(cwd=mine),
     }[by]
     with marked as child, sleeper(f"--state={other}") as stranger:
         assert leftovers.find(mine) == [child.pid]
@@ -43,3 +43,21 @@ def test_processes_of_the_directory_are_ended(tmp_path: Path, by: str) -> None:
         assert leftovers.end(mine) == []
         assert child.wait() == -9
         assert stranger.poll() is None
+
+
+def test_people_who_look_at_the_directory_are_left_alone(tmp_path: Path) -> None:
+    looking = sleeper(cwd=tmp_path, env={"PWD": str(tmp_path)})
+    reader, terminal = pty.openpty()
+    script = ["/bin/sh", "-c", "echo ready; read -r _", str(tmp_path)]
+    reading = subprocess.Popen(  # gets the terminal as its controlling one
+        ["/usr/bin/setsid", "--ctty", *script], stdin=terminal, stdout=terminal
+    )
+    try:
+        assert os.read(reader, 5) == b"ready"
+        with looking:
+            assert leftovers.find(tmp_path) == []
+    finally:
+        reading.kill()
+        reading.wait()
+        os.close(reader)
+        os.close(terminal)
