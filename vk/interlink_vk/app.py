@@ -1,0 +1,174 @@
+"""``interlink-vk``: one process, one virtual node.
+
+Owns the settings of the process, the pieces it is made of, and the order in which they
+start and stop. Must not know what any piece does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from traitlets import Bool, Dict, Enum, Unicode, default
+from traitlets.config import Application
+from typing_extensions import override
+
+from interlink_sidecars.client import SidecarClient
+
+from .config import ConfigError, NodeConfig, load_node
+from .kube import KubeClient, KubeError
+from .kubelet.server import KubeletServer
+from .node.controller import NodeController
+from .node.lease import Lease
+from .node.spec import VERSION, Endpoint
+from .pods.controller import PodController
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+
+
+class VirtualKubelet(Application):
+    """Runs the pods of one virtual node as jobs, through one sidecar."""
+
+    name = "interlink-vk"
+    description = __doc__
+    version = VERSION
+    classes = [KubeletServer]  # noqa: RUF012 (traitlets' own way)
+    aliases = {  # noqa: RUF012
+        "config": "VirtualKubelet.config_file",
+        "node-name": "VirtualKubelet.node_name",
+        "sidecar-url": "VirtualKubelet.sidecar_url",
+        "log-level": "Application.log_level",
+    }
+
+    config_file = Unicode(
+        help="Python file with the settings (`c = get_config()`)."
+    ).tag(config=True)
+    node = Dict(
+        help="""The virtual node: `name`, `site`, `backend`, `cpus`, `memory`, `pods`,
+        `accelerators` = `[{"resource_type", "model", "available"}]`, `queue_depth`,
+        `architecture`, `labels`, `taints`, intervals in seconds. What the sidecar
+        reports wins over cpus, memory, pods and accelerators that stand here."""
+    ).tag(config=True)
+    node_name = Unicode(help="Name of the node; wins over the one in `node`.").tag(
+        config=True
+    )
+    sidecar_url = Unicode(
+        "http://127.0.0.1:4000",
+        help="The sidecar: `http://host:port`, `https://host:port` or `unix:///path`.",
+    ).tag(config=True)
+    sidecar_protocol: Enum[Any] = Enum(
+        ["plugin", "api-server"],
+        "plugin",
+        help="`api-server` where an interLink API server stands before the plugin.",
+    ).tag(config=True)
+    sidecar_token_file = Unicode(
+        help="File with a bearer token for the sidecar, read again at each call."
+    ).tag(config=True)
+    delete_node_on_stop = Bool(
+        False,
+        help="Delete the node at a clean stop; its pods are then removed, too.",
+    ).tag(config=True)
+
+    @default("log_level")
+    def _log_level(self) -> int:
+        return logging.INFO
+
+    @override
+    def initialize(self, argv: list[str] | None = None) -> None:
+        self.parse_command_line(argv)
+        if self.config_file:
+            self.load_config_file(self.config_file)
+            self.parse_command_line(argv)  # which wins over the file
+        logging.basicConfig(
+            level=self.log.level,
+            format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        )
+
+    @override
+    def start(self) -> None:
+        asyncio.run(self.run())
+
+    def node_config(self) -> NodeConfig:
+        """The validated node.
+
+        Raises:
+            ConfigError: with a sentence for each wrong setting.
+        """
+        document: dict[str, Any] = dict(self.node)
+        if self.node_name:
+            document["name"] = self.node_name
+        return load_node(document)
+
+    async def run(self) -> None:
+        """Start everything in order, run until told to stop, stop it in reverse."""
+        config = self.node_config()
+        stop = _stop_signal()
+        async with AsyncExitStack() as stack:
+            kube = await KubeClient.from_environment()
+            stack.push_async_callback(kube.close)
+            sidecar = SidecarClient(
+                self.sidecar_url,
+                token_file=self.sidecar_token_file or None,
+                protocol=self.sidecar_protocol,
+            )
+            stack.push_async_callback(sidecar.close)
+            pods = PodController(kube, sidecar, config, None)
+            node = NodeController(kube, sidecar, config)
+
+            await _persist(pods.restore)
+            kubelet = KubeletServer(parent=self)
+            port = kubelet.start(config.name, pods.informer, sidecar)
+            stack.push_async_callback(kubelet.stop)
+            endpoint = Endpoint(kubelet.address or kubelet.listen, port, tunnel=False)
+            await _persist(lambda: node.register(endpoint))
+            log.info("node=%s serves on port %d", config.name, port)
+
+            lease = Lease(kube, config.name, config.lease_seconds)
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(node.run(endpoint)),
+                    tasks.create_task(lease.run(lambda: node.uid)),
+                    tasks.create_task(pods.run()),
+                ]
+                await stop.wait()
+                log.info("node=%s stops", config.name)
+                for task in running:
+                    task.cancel()
+            if self.delete_node_on_stop:
+                await node.remove()
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _persist(step: Callable[[], Awaitable[None]]) -> None:
+    """Try until the API server answers: it may start later than we do."""
+    while True:
+        try:
+            return await step()
+        except KubeError as error:
+            log.warning("not started yet: %s", error.message)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def main() -> None:
+    """The console script."""
+    app = VirtualKubelet()
+    try:
+        app.initialize(sys.argv[1:])
+        app.start()
+    except (ConfigError, KubeError, ValueError) as error:
+        sys.exit(f"interlink-vk: {error}")
