@@ -18,7 +18,7 @@ from interlink_sidecars.api.messages import JobState, Queue, Terminated
 
 T = TypeVar("T")
 
-JOB_ANNOTATIONS: Final = (names.BACKEND, names.JOB_STATE, names.JOB_ID_UPSTREAM)
+JOB_ANNOTATIONS: Final = (names.ACCELERATORS, names.JOB_STATE, names.JOB_ID_UPSTREAM)
 """A pod with any of these was offloaded."""
 
 ENDED: Final[frozenset[JobState]] = frozenset(

@@ -200,10 +200,10 @@ def test_unreadable_annotations_are_absent_ones(text: str) -> None:
 @pytest.mark.parametrize(
     ("annotations", "offloaded"),
     [
-        ({names.HUB_USERNAME: "alice", names.BACKEND: "slurm"}, True),
+        ({names.HUB_USERNAME: "alice", names.ACCELERATORS: "[]"}, True),
         ({names.HUB_USERNAME: "alice", names.JOB_ID_UPSTREAM: "1"}, True),
         ({names.HUB_USERNAME: "alice"}, False),
-        ({names.BACKEND: "slurm"}, False),
+        ({names.ACCELERATORS: "[]"}, False),
     ],
 )
 def test_only_offloaded_servers_are_jobs(
