@@ -19,14 +19,17 @@ from traitlets.config import Application
 from typing_extensions import override
 
 from interlink_sidecars.client import SidecarClient
+from interlink_sidecars.ilt.bundle import agent_source
 
 from .config import ConfigError, NodeConfig, load_node
+from .gateway import Gateway
 from .kube import KubeClient, KubeError
 from .kubelet.server import KubeletServer
 from .node.controller import NodeController
 from .node.lease import Lease
 from .node.spec import VERSION, Endpoint
 from .pods.controller import PodController
+from .pods.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class VirtualKubelet(Application):
     name = "interlink-vk"
     description = __doc__
     version = VERSION
-    classes = [KubeletServer]  # noqa: RUF012 (traitlets' own way)
+    classes = [KubeletServer, Gateway]  # noqa: RUF012 (traitlets' own way)
     aliases = {  # noqa: RUF012
         "config": "VirtualKubelet.config_file",
         "node-name": "VirtualKubelet.node_name",
@@ -76,9 +79,23 @@ class VirtualKubelet(Application):
         help="Delete the node at a clean stop; its pods are then removed, too.",
     ).tag(config=True)
 
+    tunnel = Bool(
+        True, help="Serve tunnels to the notebook servers in jobs; see `Gateway`."
+    ).tag(config=True)
+
     @default("log_level")
     def _log_level(self) -> int:
         return logging.INFO
+
+    @default("log_format")
+    def _log_format(self) -> str:
+        return "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
+    @default("logging_config")
+    def _logging_config(self) -> dict[str, Any]:
+        """The package's loggers say what the application's says, as loudly."""
+        ours = {"level": "DEBUG", "handlers": ["console"], "propagate": False}
+        return {"loggers": {"interlink_vk": ours}}
 
     @override
     def initialize(self, argv: list[str] | None = None) -> None:
@@ -86,10 +103,6 @@ class VirtualKubelet(Application):
         if self.config_file:
             self.load_config_file(self.config_file)
             self.parse_command_line(argv)  # which wins over the file
-        logging.basicConfig(
-            level=self.log.level,
-            format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        )
 
     @override
     def start(self) -> None:
@@ -119,14 +132,22 @@ class VirtualKubelet(Application):
                 protocol=self.sidecar_protocol,
             )
             stack.push_async_callback(sidecar.close)
-            pods = PodController(kube, sidecar, config, None)
+            gateway = Gateway(parent=self) if self.tunnel else None
+            tunnel = Tunnel(gateway, agent_source()) if gateway else None
+            pods = PodController(kube, sidecar, config, tunnel)
             node = NodeController(kube, sidecar, config)
 
-            await _persist(pods.restore)
+            await _persist(pods.restore)  # binds the sessions that agents come back to
+            if gateway is not None:
+                gateway.on_change = pods.queue.put
+                await gateway.start()
+                stack.push_async_callback(gateway.stop)
             kubelet = KubeletServer(parent=self)
             port = kubelet.start(config.name, pods.informer, sidecar)
             stack.push_async_callback(kubelet.stop)
-            endpoint = Endpoint(kubelet.address or kubelet.listen, port, tunnel=False)
+            endpoint = Endpoint(
+                kubelet.address or kubelet.listen, port, tunnel=gateway is not None
+            )
             await _persist(lambda: node.register(endpoint))
             log.info("node=%s serves on port %d", config.name, port)
 

@@ -19,13 +19,15 @@ from interlink_sidecars.api.kubernetes import JSON, Pod
 from interlink_sidecars.api.messages import PodStatus
 from interlink_vk.kube import KubeClient, object_path
 
-from .status import rfc3339
+from .status import known, rfc3339
 
 log = logging.getLogger(__name__)
 
 COMPONENT: Final = "interlink-vk"
 LONGEST_MESSAGE: Final = 1024
 """core/v1 Events refuse more."""
+_ON_THE_WAY: Final = frozenset({"Submitting", "Submitted", "ContainerCreating"})
+"""Reasons for waiting that last for moments and tell nobody anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ def news(before: Pod, status: JSON, observed: PodStatus | None) -> Iterator[News
     """What a new status of a pod tells beside the one that it has."""
     phase = status.get("phase", before.phase)
     waiting = _waiting(status)
-    if waiting and waiting != _waiting(before.status):
+    if waiting and waiting != _waiting(before.status) and waiting[0] not in _ON_THE_WAY:
         reason, message = waiting
-        if observed is not None and observed.queue is not None:
-            yield News("Normal", "Queued", f"{reason}: {message}")
-        elif reason != "Submitting":
+        if observed is not None and known(observed):
+            yield News("Normal", "Queued", f"{reason}: {message}".rstrip(": "))
+        else:
             yield News("Warning", reason, message)
     if phase == "Running" and before.phase == "Pending":
         where = f" on {observed.node_name}" if observed and observed.node_name else ""

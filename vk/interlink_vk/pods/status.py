@@ -330,9 +330,8 @@ def _conditions(
         condition["lastTransitionTime"] = (
             same and old.get("lastTransitionTime")
         ) or rfc3339(facts.now)
-        if not why:  # a merge keeps what it is not told to drop
-            condition.setdefault("reason", None)
-            condition.setdefault("message", None)
+        for key in ("reason", "message"):  # a merge keeps what it is not told to drop
+            condition.setdefault(key, None)
     return conditions
 
 
