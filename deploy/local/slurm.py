@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from . import leftovers
 from .processes import Probe, Process, ProcessError, free_port
 
@@ -109,36 +111,53 @@ def search_path() -> str:
     return f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
 
 
-async def serving_here() -> bool:
+class Slurm:
+    """The machine's own Slurm: it runs already, so there is nothing to start.
+
+    Attributes:
+        env: what a client needs beside the PATH to reach this Slurm and no other.
+        processes: the daemons that are ours, by name.
+    """
+
+    env: Mapping[str, str] = {}
+    processes: Mapping[str, Process] = {}
+
+    async def start(self) -> None:
+        """Start the daemons that are ours."""
+
+    async def stop(self) -> None:
+        """Stop the daemons that are ours; jobs of others are not touched."""
+
+
+async def found(directory: Path) -> Slurm | None:
+    """The machine's Slurm if it will do, a private one in ``directory``, or None."""
+    if await _serves_here():
+        return Slurm()
+    return PrivateSlurm(directory) if installed() else None
+
+
+async def _serves_here() -> bool:
     """Whether a Slurm of the machine answers and all of its nodes are this machine.
 
-    The tunnel of the demo listens on the loopback address, which jobs on other
-    hosts cannot reach.
+    The demo's tunnel listens on the loopback address, which jobs on other hosts
+    cannot reach.
     """
-    if shutil.which("sbatch") is None:
+    if shutil.which("sinfo") is None:
         return False
     nodes = await _output("sinfo", "--noheader", "--format=%n", env=os.environ)
     here = {"localhost", socket.gethostname(), socket.gethostname().split(".")[0]}
     return bool(nodes.split()) and set(nodes.split()) <= here
 
 
-class Slurm:
-    """The private Slurm of one directory; start and stop may be called again.
-
-    Attributes:
-        processes: ``munged``, ``slurmctld`` and ``slurmd`` by name.
-        env: what a client needs to reach this Slurm and no other.
-    """
+class PrivateSlurm(Slurm):
+    """A Slurm in a directory of its own; start and stop may be called again."""
 
     def __init__(self, directory: Path) -> None:
         if len(str(directory)) > 80:  # sun_path is 108 bytes
             raise ProcessError(f"The path {directory} is too long for Slurm's sockets.")
         self.directory = directory
         self.ports = Ports(free_port(), free_port())
-        self.env: Mapping[str, str] = {
-            "SLURM_CONF": str(directory / "slurm.conf"),
-            "PATH": search_path(),
-        }
+        self.env = {"SLURM_CONF": str(directory / "slurm.conf"), "PATH": search_path()}
         self.processes = {
             "munged": self._process("munged", *self._munged_options()),
             "slurmctld": self._process("slurmctld", "-D"),
@@ -150,6 +169,7 @@ class Slurm:
         """One line for each job that ended, whoever submitted it."""
         return self.directory / "jobcomp.log"
 
+    @override
     async def start(self) -> None:
         """Write the configuration and start the daemons until the node is idle."""
         self._write()
@@ -163,11 +183,12 @@ class Slurm:
                 process.start()
                 await process.ready(probes[name])
 
+    @override
     async def stop(self) -> None:
         """Cancel every job, wait for its end, and stop the daemons."""
         if self.processes["slurmctld"].running:
             await self.cancel_all()
-        for process in reversed(self.processes.values()):
+        for process in reversed(list(self.processes.values())):
             await process.stop()
         leftovers.end(self.directory)  # steps outlive their slurmd
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deploy.local.site import account
-from deploy.local.slurm import Ports, Slurm, gres_conf, installed, slurm_conf
+from deploy.local.slurm import Ports, PrivateSlurm, gres_conf, installed, slurm_conf
 
 
 def test_configuration(golden: Callable[[str, Any], None]) -> None:
@@ -22,12 +22,12 @@ def test_configuration(golden: Callable[[str, Any], None]) -> None:
 
 
 @pytest.fixture
-async def slurm() -> AsyncIterator[Slurm]:
+async def slurm() -> AsyncIterator[PrivateSlurm]:
     if not installed():
         pytest.skip("Slurm is not installed: apt-get install slurm-wlm munge")
     top = Path(tempfile.mkdtemp(prefix="slurm-"))  # tmp_path is closed to other users
     top.chmod(0o755)
-    private = Slurm(top / "slurm")
+    private = PrivateSlurm(top / "slurm")
     try:
         await private.start()
         yield private
@@ -36,28 +36,30 @@ async def slurm() -> AsyncIterator[Slurm]:
         shutil.rmtree(top)
 
 
-async def submit(slurm: Slurm, script: str, *options: str) -> str:
+async def submit(slurm: PrivateSlurm, script: str, *options: str) -> str:
     """The id of a job of the site's account that runs ``script``."""
     command = ["sbatch", "--parsable", f"--uid={account().pw_uid}", "--chdir=/tmp"]
     command += ["--output=/dev/null", "--mem=64", *options, f"--wrap={script}"]
     return (await slurm.run(*command)).strip()
 
 
-async def state(slurm: Slurm, job: str) -> tuple[str, str]:
+async def state(slurm: PrivateSlurm, job: str) -> tuple[str, str]:
     """State and reason as the queue shows them."""
     shown = await slurm.run("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")
     first, _, second = shown.strip().partition(" ")
     return first, second
 
 
-async def until(slurm: Slurm, job: str, *expected: str, seconds: float = 10) -> None:
+async def until(
+    slurm: PrivateSlurm, job: str, *expected: str, seconds: float = 10
+) -> None:
     async with asyncio.timeout(seconds):
         while await state(slurm, job) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
 @pytest.mark.slurm
-async def test_boards_are_counted_and_queued_for(slurm: Slurm) -> None:
+async def test_boards_are_counted_and_queued_for(slurm: PrivateSlurm) -> None:
     both = await submit(slurm, "sleep 300", "--gres=fpga:u55c:2")
     await until(slurm, both, "RUNNING", "None", seconds=4)
     third = await submit(slurm, "sleep 300", "--gres=fpga:u55c:1")
@@ -70,7 +72,7 @@ async def test_boards_are_counted_and_queued_for(slurm: Slurm) -> None:
 
 
 @pytest.mark.slurm
-async def test_stop_ends_the_jobs_and_logs_them(slurm: Slurm) -> None:
+async def test_stop_ends_the_jobs_and_logs_them(slurm: PrivateSlurm) -> None:
     job = await submit(slurm, "sleep 300", "--gres=gpu:a100:1")
     await until(slurm, job, "RUNNING", "None", seconds=4)
     await slurm.stop()
