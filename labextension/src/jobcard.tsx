@@ -19,6 +19,8 @@ interface IProps {
   job: IJob;
   /** Milliseconds since the epoch by the service's clock. */
   now: () => number;
+  /** The service's own page of the job. */
+  page: string;
   trans: TranslationBundle;
 }
 
@@ -73,9 +75,7 @@ function Walltime({ job, now, trans }: IProps): JSX.Element | null {
   return (
     <div className={`jp-InterLink-walltime jp-mod-${time.urgency}`}>
       <div>{trans.__('Walltime: %1', text)}</div>
-      {time.urgency !== 'calm' && (
-        <div>{trans.__('Save your work: the job ends then.')}</div>
-      )}
+      {time.urgency !== 'calm' && <div>{trans.__('Save your work.')}</div>}
       <div
         className="jp-InterLink-bar"
         role="progressbar"
@@ -152,6 +152,11 @@ export function JobCard(props: IProps): JSX.Element {
         ))}
       </dl>
       <Age {...props} />
+      <p>
+        <a href={props.page} target="_blank">
+          {trans.__('Job page')}
+        </a>
+      </p>
     </div>
   );
 }

@@ -27,22 +27,12 @@ export interface IServer {
   server: string;
 }
 
-/** The job of a server: the live one, else the one submitted last. */
+/** The job of a server among jobs, newest first: the live one, else the newest. */
 export function jobOf(jobs: readonly IJob[], server: IServer): IJob | null {
   const mine = jobs.filter(
     job => job.owner === server.owner && job.server === server.server
   );
   return mine.find(job => !isEnded(job.state)) ?? mine[0] ?? null;
-}
-
-/** Newest first; a job that was not submitted yet is the newest. */
-export function newestFirst(jobs: readonly IJob[]): IJob[] {
-  const key = (job: IJob) =>
-    job.submitted_at ? Date.parse(job.submitted_at) : Infinity;
-  // Not a difference: two infinities have none.
-  return [...jobs].sort(
-    (a, b) => Number(key(b) > key(a)) - Number(key(b) < key(a))
-  );
 }
 
 /** Which jobs came, went or changed their state. */
@@ -142,6 +132,10 @@ export class JobsModel implements IJobsModel {
     return Date.now() + this._skew;
   }
 
+  jobPage(id: string): string {
+    return this._service.jobPage(id);
+  }
+
   readLog(id: string, container: string, offset: number): Promise<ILogChunk> {
     return this._service.log(id, container, offset);
   }
@@ -174,7 +168,7 @@ export class JobsModel implements IJobsModel {
   private _take(answer: IJobList): void {
     const first = this._access === 'unknown';
     const before = this._jobs;
-    this._jobs = newestFirst(answer.jobs);
+    this._jobs = answer.jobs.filter(job => job.owner === this._server.owner);
     this._access = 'ok';
     this._problem = '';
     this._skew = Date.parse(answer.served_at) - Date.now();

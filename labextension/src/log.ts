@@ -17,12 +17,13 @@ import type { ILogChunk } from './tokens';
 const INTERVAL = 2000;
 const MAX_BACKOFF = 60_000;
 
-/** Bytes before the end from which on a long log is read. */
-const TAIL = 4 * 1024 * 1024;
+/** Where to start: so many bytes before the end. */
+const START = -1024 * 1024;
 
 export class LogModel implements IDisposable {
   /**
-   * @param read - reads a piece of the log from a byte offset on.
+   * @param read - reads a piece of the log from a byte offset on, or from so many
+   *   bytes before its end.
    * @param visible - whether somebody looks; nothing is read while nobody does.
    */
   constructor(
@@ -51,7 +52,7 @@ export class LogModel implements IDisposable {
     return this._lines.dropped;
   }
 
-  /** Whether bytes before the first line shown were not read. */
+  /** Whether lines are missing at the start, or somewhere between. */
   get cut(): boolean {
     return this._cut;
   }
@@ -112,17 +113,15 @@ export class LogModel implements IDisposable {
   /** Add a piece; returns whether more is there to read now. */
   private _take(chunk: ILogChunk): boolean {
     if (chunk.generation !== this._generation) {
+      const continued = this._offset > 0;
       this._restart(chunk.generation);
-      if (chunk.offset > 0 && !chunk.head_lost) {
+      if (continued) {
         return true; // the piece is from the middle of a log that starts anew
       }
-      if (chunk.size - chunk.next_offset > TAIL) {
-        this._skipTo(chunk.size - TAIL);
-        return true;
-      }
     }
-    if (chunk.offset > this._offset) {
-      this._skipTo(chunk.offset);
+    if (chunk.offset > Math.max(0, this._offset)) {
+      this._cut = true;
+      this._midLine = true;
     }
     this._lines.append(this._wholeLines(chunk.data));
     const advanced = chunk.next_offset > this._offset;
@@ -134,15 +133,9 @@ export class LogModel implements IDisposable {
   private _restart(generation: string): void {
     this._lines.clear();
     this._generation = generation;
-    this._offset = 0;
+    this._offset = START;
     this._cut = false;
     this._midLine = false;
-  }
-
-  private _skipTo(offset: number): void {
-    this._offset = offset;
-    this._cut = true;
-    this._midLine = true;
   }
 
   /** After a jump the text starts inside a line; drop up to its end. */
@@ -159,7 +152,7 @@ export class LogModel implements IDisposable {
   private _poll: Poll<void, unknown, 'stopped'>;
   private _lines = new Lines();
   private _generation: string | null = null;
-  private _offset = 0;
+  private _offset = START;
   private _cut = false;
   private _midLine = false;
   private _complete = false;

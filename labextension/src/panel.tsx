@@ -40,10 +40,16 @@ function Notice({ model, trans, home }: IProps): JSX.Element | null {
     case 'denied':
       return (
         <p className={warning}>
-          {model.problem || trans.__('This session has ended.')}{' '}
-          <a href={home} target="_blank" rel="noreferrer">
-            {trans.__('Open the hub')}
-          </a>
+          {trans.__('This session has ended.')}{' '}
+          {model.own ? (
+            <a href={model.jobPage(model.own.id)} target="_blank">
+              {trans.__('Open the job page')}
+            </a>
+          ) : (
+            <a href={home} target="_blank">
+              {trans.__('Open the hub')}
+            </a>
+          )}
         </p>
       );
     case 'unreachable':
@@ -96,8 +102,8 @@ function Others({ model, trans }: IProps): JSX.Element | null {
       <ul>
         {others.map(job => (
           <li key={job.id}>
+            <strong>{serverName(job, trans)}</strong>
             <State job={job} trans={trans} />
-            <span>{serverName(job, trans)}</span>
             <span>{[job.site, job.job_id].filter(Boolean).join(' · ')}</span>
           </li>
         ))}
@@ -141,7 +147,12 @@ function Own(props: IProps): JSX.Element | null {
   }
   return (
     <>
-      <JobCard job={model.own} now={() => model.now()} trans={trans} />
+      <JobCard
+        job={model.own}
+        now={() => model.now()}
+        page={model.jobPage(model.own.id)}
+        trans={trans}
+      />
       <Log {...props} job={model.own} />
     </>
   );

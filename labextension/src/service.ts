@@ -10,6 +10,9 @@ import { ServerConnection } from '@jupyterlab/services';
 
 import type { Access, IJobList, ILogChunk } from './tokens';
 
+/** Bytes to ask for at once; the most that the service gives. */
+const CHUNK = 256 * 1024;
+
 /** A refusal or failure of the service, or of the way to it. */
 export class ServiceError extends Error {
   /**
@@ -73,12 +76,17 @@ export class InterLinkService {
     });
   }
 
-  /** All jobs that the visiting user may see as their own. */
+  /** All jobs that the visiting user may see. */
   jobs(): Promise<IJobList> {
     return this._get('api/v1/jobs');
   }
 
-  /** A piece of a log from a byte offset on. */
+  /** The page of a job, for people; it asks them to log in if need be. */
+  jobPage(id: string): string {
+    return URLExt.join(this._settings.baseUrl, 'jobs', encodeURIComponent(id));
+  }
+
+  /** A piece of a log from a byte offset on; a negative one counts from the end. */
   log(id: string, container: string, offset: number): Promise<ILogChunk> {
     const path = URLExt.join(
       'api/v1/jobs',
@@ -86,7 +94,7 @@ export class InterLinkService {
       'logs',
       encodeURIComponent(container)
     );
-    return this._get(`${path}?offset=${offset}`);
+    return this._get(`${path}?offset=${offset}&limit=${CHUNK}`);
   }
 
   private async _get<T>(path: string): Promise<T> {

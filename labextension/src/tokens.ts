@@ -76,14 +76,19 @@ export interface IJob {
 
 /** The answer to `GET api/v1/jobs`. */
 export interface IJobList {
+  /** Newest first. */
   jobs: IJob[];
   /** The service's clock; times on screen count from it, not from the browser's. */
   served_at: string;
 }
 
-/** The answer to `GET api/v1/jobs/{id}/logs/{container}?offset=N`. Offsets are bytes. */
+/**
+ * The answer to `GET api/v1/jobs/{id}/logs/{container}?offset=N`.
+ *
+ * Offsets are bytes; a negative one counts from the end.
+ */
 export interface ILogChunk {
-  /** Changes when the log starts anew, e.g. after a container restart. */
+  /** Changes when the log starts anew: read it again from its start. */
   generation: string;
   offset: number;
   next_offset: number;
@@ -110,7 +115,7 @@ export interface ITransition {
 
 /** The user's jobs, kept up to date. */
 export interface IJobsModel extends IDisposable {
-  /** Jobs of the user, newest first. */
+  /** Jobs of the user whose server this is, newest first. */
   readonly jobs: readonly IJob[];
   /** The job that this JupyterLab runs in, if any. */
   readonly own: IJob | null;
@@ -126,7 +131,9 @@ export interface IJobsModel extends IDisposable {
   readonly visibleChanged: ISignal<IJobsModel, boolean>;
   /** Milliseconds since the epoch by the service's clock. */
   now(): number;
-  /** Read a log from a byte offset on. */
+  /** The service's own page of a job, which is there when this page is not. */
+  jobPage(id: string): string;
+  /** Read a log from a byte offset on, or from so many bytes before its end. */
   readLog(id: string, container: string, offset: number): Promise<ILogChunk>;
 }
 

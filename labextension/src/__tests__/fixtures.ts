@@ -29,18 +29,21 @@ export function at(seconds: number): number {
   return Date.parse('2026-11-22T12:00:00Z') + seconds * 1000;
 }
 
-/** The piece that a log of this text answers for an offset. */
+/** The piece of a log of this text that the service answers for an offset. */
 export function chunk(
   text: string,
-  offset: number,
-  values: Partial<ILogChunk> = {}
+  asked: number,
+  values: Partial<ILogChunk> = {},
+  limit = Infinity
 ): ILogChunk {
+  const offset = asked < 0 ? Math.max(0, text.length + asked) : asked;
+  const end = Math.min(text.length, offset + limit);
   return {
     generation: 'a',
     offset,
-    next_offset: text.length,
+    next_offset: end,
     size: text.length,
-    data: text.slice(offset),
+    data: text.slice(offset, end),
     head_lost: false,
     complete: false,
     source: 'live',
@@ -64,6 +67,10 @@ export class StubModel implements IJobsModel {
 
   now(): number {
     return at(1800);
+  }
+
+  jobPage(id: string): string {
+    return `/services/interlink/jobs/${id}`;
   }
 
   dispose(): void {

@@ -1,11 +1,4 @@
-import {
-  interval,
-  INTERVAL,
-  jobOf,
-  JobsModel,
-  newestFirst,
-  transitions
-} from '../jobs';
+import { interval, INTERVAL, jobOf, JobsModel, transitions } from '../jobs';
 import { ServiceError } from '../service';
 import type { InterLinkService } from '../service';
 import type { IJob, IJobList } from '../tokens';
@@ -29,16 +22,6 @@ describe('jobOf', () => {
     const others = [job({ server: 'gpu' }), job({ owner: 'bob' })];
     expect(jobOf(others, ALICE)).toBeNull();
   });
-});
-
-test('newestFirst', () => {
-  const ids = newestFirst([
-    job({ id: 'a', submitted_at: '2026-11-22T10:00:00Z' }),
-    job({ id: 'b', submitted_at: null }),
-    job({ id: 'c', submitted_at: '2026-11-22T11:00:00Z' }),
-    job({ id: 'd', submitted_at: null })
-  ]).map(({ id }) => id);
-  expect(ids).toEqual(['b', 'd', 'c', 'a']);
 });
 
 test('transitions', () => {
@@ -95,6 +78,13 @@ describe('JobsModel', () => {
   it('asks at once', () => {
     expect(ask).toHaveBeenCalledTimes(1);
     expect([model.access, model.own]).toEqual(['ok', job()]);
+  });
+
+  it('knows the jobs of the owner of this server only', async () => {
+    answer(job({ id: 'b', server: 'gpu' }), job({ owner: 'bob' }));
+    await wait(60_000);
+    expect(model.jobs.map(({ id }) => id)).toEqual(['b']);
+    expect(model.own).toBeNull();
   });
 
   it('asks rarely while nobody looks, often while somebody does', async () => {

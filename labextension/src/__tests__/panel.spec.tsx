@@ -87,7 +87,11 @@ describe('the card', () => {
 describe('the panel', () => {
   it('shows the log of the first container', async () => {
     await show(job());
-    expect(model.readLog).toHaveBeenCalledWith(job().id, 'notebook', 0);
+    expect(model.readLog).toHaveBeenCalledWith(
+      job().id,
+      'notebook',
+      expect.any(Number)
+    );
     expect(screen.getByRole('log').textContent).toContain('hello');
   });
 
@@ -100,7 +104,7 @@ describe('the panel', () => {
     });
     await show(job(), other);
     expect(screen.getByRole('listitem').textContent).toBe(
-      'Waiting in the queue' + 'gpu1' + 'site-a · 88'
+      'gpu1' + 'Waiting in the queue' + 'site-a · 88'
     );
   });
 
@@ -127,10 +131,19 @@ describe('the panel', () => {
     expect(screen.queryByText(/batch job/)).toBeNull();
   });
 
-  it('leads to the hub when the session has ended', async () => {
+  it('leads to the job page when the session has ended', async () => {
+    model.access = 'denied';
+    await show(job());
+    expect(screen.getByText(/This session has ended/)).toBeTruthy();
+    const link = screen.getByText('Open the job page');
+    expect(link.getAttribute('href')).toBe(
+      `/services/interlink/jobs/${job().id}`
+    );
+  });
+
+  it('leads to the hub when no job is known either', async () => {
     model.access = 'denied';
     await show();
-    expect(screen.getByText(/This session has ended/)).toBeTruthy();
     expect(screen.getByRole('link').getAttribute('href')).toBe('/hub/home');
   });
 
