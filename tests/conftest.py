@@ -1,4 +1,4 @@
-"""What every test may use: golden files, and the rule about missing real parts.
+"""What every test may use: golden files, a cluster, the rule about missing real parts.
 
 A test whose real part (Slurm, Chromium, …) is missing is skipped with the reason;
 under ``CI=true`` that skip is a failure, so that no part is silently untested.
@@ -6,13 +6,21 @@ under ``CI=true`` that skip is a failure, so that no part is silently untested.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+
+from deploy.local import cache
+from deploy.local.bootstrap import SetupError
+from deploy.local.cluster import Cluster
+from deploy.local.components import programs
 
 DATA = Path(__file__).parent / "data"
 
@@ -43,6 +51,42 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
         assert text == path.read_text()
 
     return check
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """One control plane for all tests of the run; nodes come from the tests."""
+    cluster = Cluster.from_environment(tmp_path_factory.mktemp("cluster"))
+    try:
+        await cluster.start()
+    except SetupError as error:
+        pytest.skip(str(error))
+    yield cluster
+    await cluster.stop()
+
+
+@pytest.fixture
+async def namespace(cluster: Cluster) -> AsyncIterator[str]:
+    """A namespace of this test alone, with the accounts of our components in it."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    await cluster.prepare(name)
+    yield name
+    await cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the cluster has its marker."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the control plane before the first test's time limit runs."""
+    if any(item.get_closest_marker("cluster") for item in session.items):
+        with contextlib.suppress(SetupError):  # the fixture will meet it again
+            programs(cache.directory())
 
 
 @pytest.hookimpl(wrapper=True)

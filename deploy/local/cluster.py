@@ -93,6 +93,8 @@ class Cluster:
         try:
             if self._existing is None:
                 await self._start_processes()
+                # The API server makes it a moment after it has become ready.
+                await self._created("namespace/kube-node-lease")
             else:
                 await self._copy_kubeconfig(self._existing)
             await self.prepare(NAMESPACE)
@@ -141,10 +143,7 @@ class Cluster:
         manifests = [_manifest(RBAC / f"{name}.yaml", namespace) for name in MANIFESTS]
         await self._apply("\n---\n".join([json.dumps(made), *manifests]))
         # The controller manager makes it; until then no pod can be created.
-        await self.kubectl(
-            *("wait", "--for=create", "serviceaccount/default"),
-            *("--namespace", namespace, "--timeout=30s"),
-        )
+        await self._created("serviceaccount/default", namespace)
         await asyncio.gather(*(self._log_in(name, namespace) for name in ACCOUNTS))
 
     async def apply(self, manifest: Path, namespace: str = NAMESPACE) -> None:
@@ -170,6 +169,11 @@ class Cluster:
 
     async def _apply(self, documents: str) -> None:
         await self.kubectl("apply", "--server-side", "--filename=-", document=documents)
+
+    async def _created(self, thing: str, namespace: str = "") -> None:
+        """Wait for what the control plane makes by itself."""
+        where = ("--namespace", namespace, "--timeout=30s")
+        await self.kubectl("wait", "--for=create", thing, *where)
 
     async def _copy_kubeconfig(self, existing: str) -> None:
         """Keep the current context of an existing kubeconfig, and only that."""

@@ -146,6 +146,9 @@ def arguments(
             f"--service-account-private-key-file={files.service_account_key}",
             f"--root-ca-file={files.authority}",
             "--use-service-account-credentials",
+            # At 20 requests a second it would need 5 s to make these accounts.
+            "--kube-api-qps=1000",
+            "--kube-api-burst=1000",
         ],
     }
 
