@@ -30,7 +30,7 @@ TAIL_LINES = 15
 _NO_NETWORK = re.compile(
     r"error sending request|failed to fetch|could not resolve|name resolution"
     r"|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|dial tcp|connection (refused|error)"
-    r"|NewConnectionError|Unable to fetch",
+    r"|NewConnectionError|from versions: none|Unable to fetch",
     re.IGNORECASE,
 )
 

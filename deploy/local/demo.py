@@ -57,8 +57,8 @@ async def _run(made: environments.Environments, public: int) -> int:
         starting.cancel()
         await asyncio.wait({starting})
         return _ended(directory)
+    await starting
     try:
-        await starting
         _welcome(stack, time.monotonic() - begun)
         async with asyncio.TaskGroup() as tasks:
             watching = [

@@ -96,7 +96,7 @@ def proxy(tools: Tools) -> Path:
     """The program of configurable-http-proxy."""
     directory = tools.cache / "proxy"
     inputs = [PROXY / "package.json", PROXY / "package-lock.json"]
-    with _made_once(directory, digest(inputs)) as needed:
+    with made_once(directory, digest(inputs)) as needed:
         if needed:
             require_node()
             for path in inputs:
@@ -154,7 +154,7 @@ def digest(inputs: Sequence[Path], *words: str) -> str:
 
 def _labextension_wheel(tools: Tools, inputs: Sequence[Path]) -> Path:
     directory = _home(tools) / "labextension"
-    with _made_once(directory, digest([*inputs, CONSTRAINTS])) as needed:
+    with made_once(directory, digest([*inputs, CONSTRAINTS])) as needed:
         if needed:
             require_node()
             _uv(
@@ -173,7 +173,7 @@ def _environment(
 ) -> Path:
     directory = _home(tools) / name
     stamp = digest([*inputs, CONSTRAINTS], str(tools.python), *packages)
-    with _made_once(directory, stamp) as needed:
+    with made_once(directory, stamp) as needed:
         if needed:
             create: Command = ["venv", "--clear", "--python", tools.python, directory]
             install: list[str | Path] = ["pip", "install", "--compile-bytecode"]
@@ -202,7 +202,7 @@ def _uv(tools: Tools, title: str, *commands: Command) -> None:
 
 
 @contextlib.contextmanager
-def _made_once(directory: Path, stamp: str) -> Iterator[bool]:
+def made_once(directory: Path, stamp: str) -> Iterator[bool]:
     """Tell whether a directory must be made; remember ``stamp`` once it was.
 
     Two commands at once make it one after the other.
