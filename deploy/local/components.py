@@ -49,9 +49,10 @@ def _built(cache: Path) -> Path:
     # Another Go makes another program, but one that is there needs no Go at all.
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources))
     program = home / f"controlplane-{digest.hexdigest()[:16]}"
-    with locked(home / "lock"):
-        if not program.exists():
-            _build(program)
+    if not program.exists():  # else a cache that cannot be written to will do
+        with locked(home / "lock"):
+            if not program.exists():
+                _build(program)
     return program
 
 

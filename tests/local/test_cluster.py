@@ -210,6 +210,28 @@ async def test_kubectl_says_what_was_refused(cluster: Cluster) -> None:
         await cluster.kubectl("get", "pod", "nobody")
 
 
+async def test_an_existing_cluster_has_the_same_interface(
+    cluster: Cluster,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig("admin")))
+    assert Cluster.from_environment(tmp_path / "ours").client_ca
+    monkeypatch.setenv("USE_EXISTING_CLUSTER", "true")
+    theirs = Cluster.from_environment(tmp_path / "theirs")
+    await theirs.start()
+    assert not theirs.processes
+    assert theirs.client_ca is None
+    await theirs.prepare(namespace)
+    async with connected(theirs.kubeconfig("hub", namespace)) as api:
+        await client.CoreV1Api(api).list_node()
+        with forbidden():
+            await client.CoreV1Api(api).list_namespaced_secret("jhub")
+    await theirs.stop()
+    assert await cluster.kubectl("get", "namespace", namespace)
+
+
 @pytest.mark.cluster
 async def test_a_stopped_cluster_leaves_no_process_and_keeps_its_objects(
     tmp_path: Path,
