@@ -1,0 +1,1 @@
+"""The schedulers that a sidecar can drive; one module each."""

@@ -1,0 +1,290 @@
+"""The backend ``local``: jobs are processes of this machine.
+
+The reference backend: everything that the engine expects of a scheduler, without one.
+A small supervisor is each job's parent and outlives the sidecar. Accelerators are what
+the configuration says; a job waits in order of arrival while one that it needs is
+taken. Cores and memory are not counted: the kernel shares them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from traitlets import Int, List, TraitError, Unicode, validate
+from typing_extensions import override
+
+from interlink_sidecars import shell
+from interlink_sidecars.api.errors import ApiError, InvalidRequestError
+from interlink_sidecars.api.inventory import Accelerator
+from interlink_sidecars.api.kubernetes import JSON, Pod
+from interlink_sidecars.api.messages import (
+    CreateRequest,
+    Ping,
+    PingQueue,
+    PingResources,
+    Queue,
+)
+from interlink_sidecars.api.quantity import ceil
+from interlink_sidecars.backend import Job, Observation
+from interlink_sidecars.batch import BatchBackend
+from interlink_sidecars.inventory import ping_accelerators, waiting_for
+from interlink_sidecars.job import AcceleratorRequest, JobSpec, invalid
+
+from . import supervisor
+
+_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+_OFFERS: Final = TypeAdapter(list[Accelerator])
+_START_SECONDS: Final = 20.0
+
+
+class LocalBackend(BatchBackend):
+    """Runs jobs as processes of this machine."""
+
+    name = "local"
+
+    accelerators: List[JSON] = List(
+        help="""
+        What this machine offers, e.g.
+        ``[{"resource_type": "xilinx.com/fpga", "model": "u55c", "total": 2}]``.
+        """,
+    ).tag(config=True)
+
+    cpus = Int(os.cpu_count() or 1, min=1, help="Cores to offer.").tag(config=True)
+
+    memory = Unicode(
+        f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2**20}Mi",
+        help="Memory to offer, a Kubernetes quantity.",
+    ).tag(config=True)
+
+    @validate("accelerators")
+    def _check_accelerators(self, proposal: JSON) -> list[JSON]:
+        try:
+            _OFFERS.validate_python(proposal["value"])
+        except ValidationError as error:
+            what = f"c.{type(self).__name__}.accelerators"
+            raise TraitError(invalid(error, what).message) from None
+        return list(proposal["value"])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offers = _OFFERS.validate_python(self.accelerators)
+        self._used: Counter[Accelerator] = Counter()
+        self._load = PingQueue()
+
+    # --- jobs ----------------------------------------------------------------------
+
+    @override
+    async def stage(self, spec: JobSpec, pod: Pod, request: CreateRequest) -> None:
+        """Refuse what this machine never has, then write the files."""
+        for wanted in spec.accelerators:
+            offer = self._offer(wanted)
+            if offer is None or wanted.count > offer.total:
+                raise InvalidRequestError(
+                    f"Pod {spec.key} asks for {wanted.count} x"
+                    f" {wanted.model or wanted.resource_type};"
+                    f" this machine has {offer.total if offer else 0}.",
+                    reason="NotEnoughAccelerators",
+                )
+        if spec.cpus > self.cpus or spec.memory > ceil(self.memory):
+            raise InvalidRequestError(
+                f"Pod {spec.key} asks for {spec.cpus} cores and {spec.memory} bytes of"
+                f" memory; this machine offers {self.cpus} and {self.memory}.",
+                reason="NotEnoughResources",
+            )
+        await super().stage(spec, pod, request)
+
+    async def submit(self, spec: JobSpec) -> str:
+        """Put a job into the queue: one file, so a repeat changes nothing."""
+        path = self.directory(spec).path
+        draft = path / ".queued"
+        draft.write_text(str(time.time_ns()))
+        with suppress(FileExistsError):
+            (path / "queued").hardlink_to(draft)
+        draft.unlink()
+        return spec.job_name
+
+    async def find(self, spec: JobSpec) -> str | None:
+        """The name of a job that is or was in the queue."""
+        return spec.job_name if self.directory(spec).read("queued") else None
+
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
+        """Start what fits, in order of arrival, and look at every job."""
+        here = [job for job in jobs if self.directory(job.spec).read("queued")]
+        waiting = [job for job in here if self._claim(job.spec) is None]
+        running = [job for job in here if self._is_running(job.spec)]
+        taken = sum((self._devices(job.spec) for job in running), Counter())
+        positions: dict[str, int] = {}
+        for job in sorted(waiting, key=self._arrival):
+            devices = self._devices(job.spec)
+            taken += devices  # whoever comes later waits behind this one
+            if all(taken[offer] <= offer.total for offer in devices):
+                await self._start(job.spec)
+                running.append(job)
+            else:
+                positions[job.spec.uid] = len(positions) + 1
+        self._used = sum((self._devices(job.spec) for job in running), Counter())
+        self._load = PingQueue(running=len(running), waiting=len(positions))
+        return {
+            job.spec.uid: self._waiting(job.spec, positions[job.spec.uid])
+            if job.spec.uid in positions
+            else self._started(job.spec)
+            for job in here
+        }
+
+    async def cancel(self, job: Job) -> None:
+        """Take the job before it starts, or send its supervisor TERM."""
+        directory = self.directory(job.spec)
+        if directory.read("queued") is None:
+            return
+        if supervisor.claim(directory.path, {"at": time.time()}):
+            return
+        pid = self._pid(job.spec)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    async def inventory(self) -> Ping:
+        """What is configured, and what our jobs use of it."""
+        return Ping(
+            resources=PingResources(
+                cpu=str(self.cpus),
+                memory=self.memory,
+                accelerators=ping_accelerators(self._in_use()),
+            ),
+            queue=self._load,
+            observed_at=datetime.now(UTC),
+        )
+
+    # --- one job ---------------------------------------------------------------------
+
+    async def _start(self, spec: JobSpec) -> None:
+        """Start the supervisor; it has claimed the job when this returns."""
+        argv = [sys.executable, "-I", supervisor.__file__]
+        argv += [str(self.directory(spec).path), str(spec.walltime), str(spec.grace)]
+        result = await shell.run(argv, timeout=_START_SECONDS, env=_login_environment())
+        if result.status != 0:
+            raise ApiError(f"Pod {spec.key} did not start: {result.complaint}")
+
+    def _claim(self, spec: JobSpec) -> JSON | None:
+        text = self.directory(spec).read("claim")
+        return None if text is None else dict(json.loads(text))
+
+    def _pid(self, spec: JobSpec) -> int | None:
+        """The supervisor's pid while it lives."""
+        claim = self._claim(spec) or {}
+        pid = claim.get("pid")
+        if pid is None or supervisor.start_time(pid) != claim["start"]:
+            return None
+        return int(pid)
+
+    def _is_running(self, spec: JobSpec) -> bool:
+        return self._pid(spec) is not None
+
+    def _arrival(self, job: Job) -> int:
+        return int(self.directory(job.spec).read("queued") or 0)
+
+    def _waiting(self, spec: JobSpec, position: int) -> Observation:
+        message = waiting_for(spec, ping_accelerators(self._in_use()))
+        return Observation(
+            queue=Queue(
+                state="queued",
+                scheduler_state="PENDING",
+                reason="Resources",
+                message=message,
+                position=position,
+                submitted_at=self._submitted_at(spec),
+            )
+        )
+
+    def _started(self, spec: JobSpec) -> Observation:
+        """A job that was claimed, as its marks show it."""
+        claim = self._claim(spec) or {}
+        alive = self._is_running(spec)  # asked before the marks are read
+        started_at = datetime.fromtimestamp(claim["at"], UTC)
+        queue = self._end(spec, alive=alive, never_began="pid" not in claim)
+        known: dict[str, Any] = {"submitted_at": self._submitted_at(spec)}
+        if "pid" in claim:
+            known["started_at"] = started_at
+            if spec.walltime:
+                known["deadline"] = started_at + timedelta(seconds=spec.walltime)
+        return self.observation(
+            spec, queue.model_copy(update=known), node_name=socket.gethostname()
+        )
+
+    def _end(self, spec: JobSpec, *, alive: bool, never_began: bool) -> Queue:
+        """How far a claimed job is, and how it ended."""
+        if never_began:
+            message = "The job was cancelled before it started."
+            return Queue(state="cancelled", scheduler_state="ENDED", message=message)
+        finished = self.finished(spec)
+        if alive:
+            state = "stopping" if finished else "running"
+            return Queue.model_validate({"state": state, "scheduler_state": "RUNNING"})
+        if finished is not None:
+            message = _ENDINGS.get(finished.state, "")
+            return finished.model_copy(
+                update={"scheduler_state": "ENDED", "message": message}
+            )
+        if self.directory(spec).read("ended"):
+            message = "The job's script was ended by a signal."
+        else:
+            message = "The job's supervisor was killed; what it ran may still run."
+        return Queue(state="failed", scheduler_state="ENDED", message=message)
+
+    def _submitted_at(self, spec: JobSpec) -> datetime:
+        seconds = int(self.directory(spec).read("queued") or 0) / 1e9
+        return datetime.fromtimestamp(seconds, UTC)
+
+    # --- accelerators ----------------------------------------------------------------
+
+    def _offer(self, wanted: AcceleratorRequest) -> Accelerator | None:
+        """What the machine has of it; any model will do where none is named."""
+        matching = (
+            offer
+            for offer in self._offers
+            if offer.resource_type == wanted.resource_type
+            and wanted.model in {"", offer.model}
+        )
+        return next(matching, None)
+
+    def _devices(self, spec: JobSpec) -> Counter[Accelerator]:
+        counts: Counter[Accelerator] = Counter()
+        for wanted in spec.accelerators:
+            if offer := self._offer(wanted):
+                counts[offer] += wanted.count
+        return counts
+
+    def _in_use(self) -> list[Accelerator]:
+        return [
+            offer.model_copy(update={"used": self._used[offer]})
+            for offer in self._offers
+        ]
+
+
+_ENDINGS: Final = {
+    "timeout": "The job was ended because its walltime was over.",
+    "cancelled": "The job was cancelled.",
+}
+
+
+def _login_environment() -> dict[str, str]:
+    """What a login would set; nothing else of the sidecar's reaches a job."""
+    account = pwd.getpwuid(os.getuid())
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
+        "HOME": account.pw_dir,
+        "LOGNAME": account.pw_name,
+        "USER": account.pw_name,
+        "SHELL": account.pw_shell,
+    }

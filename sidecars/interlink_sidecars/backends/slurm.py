@@ -1,0 +1,367 @@
+"""The backend ``slurm``: each pod is one batch job of Slurm (22.05 or later).
+
+Drives ``sbatch``, ``squeue``, ``scancel``, ``sinfo`` and ``scontrol``; ``sacct`` where
+the site keeps accounts. What these print is read in :mod:`.slurm_text`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+from typing import Any, Final
+
+from traitlets import Dict, Int, List, Unicode
+from typing_extensions import override
+
+from interlink_sidecars import shell
+from interlink_sidecars.api.errors import (
+    ApiError,
+    InvalidRequestError,
+    UnreachableError,
+)
+from interlink_sidecars.api.kubernetes import Pod
+from interlink_sidecars.api.messages import (
+    CreateRequest,
+    Ping,
+    PingAccelerator,
+    PingQueue,
+    PingResources,
+    Queue,
+)
+from interlink_sidecars.backend import EXIT_CODES, Job, Observation
+from interlink_sidecars.batch import JOB_LOG
+from interlink_sidecars.inventory import ping_accelerators, waiting_for
+from interlink_sidecars.job import JobSpec
+from interlink_sidecars.scheduler import SchedulerBackend
+
+from . import slurm_text as text
+from .slurm_text import QueuedJob
+
+_SHORT_OPTIONS: Final = {
+    "-A": "account",
+    "-C": "constraint",
+    "-L": "licenses",
+    "-p": "partition",
+    "-q": "qos",
+}
+_UNCLEAR: Final = (
+    "timed out",
+    "contact slurm controller",
+    "zero bytes",
+    "connection",
+    "communication",
+    "unexpected message",
+    "standby",
+    "temporarily",
+    "try again",
+)
+_ACCOUNTING_CHUNK: Final = 200
+
+
+class SlurmBackend(SchedulerBackend):
+    """Runs jobs in Slurm."""
+
+    name = "slurm"
+    commands = ("sbatch", "squeue", "scancel", "sinfo", "scontrol", "bash")
+
+    partition = Unicode(
+        help="Partition of the jobs and of the inventory; Slurm's default if empty."
+    ).tag(config=True)
+
+    submit_options: List[str] = List(
+        Unicode(),
+        help="More ``sbatch`` options of every job, e.g. ``['--account=hub']``.",
+    ).tag(config=True)
+
+    allowed_flags: List[str] = List(
+        Unicode(),
+        [
+            "account",
+            "constraint",
+            "licenses",
+            "nice",
+            "partition",
+            "qos",
+            "reservation",
+        ],
+        help="""
+        Long ``sbatch`` options that a pod may set with the annotation
+        ``slurm-job.vk.io/flags``. Any other is refused.
+        """,
+    ).tag(config=True)
+
+    gres: Dict[str, str] = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        default_value={"nvidia.com/gpu": "gpu", "xilinx.com/fpga": "fpga"},
+        help="Name of the generic resource (GRES) by extended resource name.",
+    ).tag(config=True)
+
+    kill_wait = Int(
+        30,
+        min=6,
+        help="""
+        Slurm's ``KillWait``: seconds between TERM and KILL of a cancelled job. A job
+        gets five seconds less for its own end.
+        """,
+    ).tag(config=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._accelerators: list[PingAccelerator] = []
+        self._gres_types: dict[str, str] = {}
+
+    @override
+    def grace(self, spec: JobSpec) -> int:
+        """What the pod wants, but less than Slurm grants."""
+        return min(spec.grace, self.kill_wait - 5)
+
+    @override
+    def environment(self, *, asking: bool) -> dict[str, str]:
+        """The sidecar's own without settings for Slurm's commands.
+
+        Those would reach the job, which they are not meant for. Questions are
+        answered with Unix times.
+        """
+        settings = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_")
+        return {
+            name: value
+            for name, value in super().environment(asking=asking).items()
+            if name == "SLURM_CONF" or not name.startswith(settings)
+        } | ({"SLURM_TIME_FORMAT": "%s"} if asking else {})
+
+    # --- submit and find -----------------------------------------------------------
+
+    @override
+    async def stage(self, spec: JobSpec, pod: Pod, request: CreateRequest) -> None:
+        """Refuse what Slurm could not be asked for, then write the files."""
+        self._flags(spec)
+        self._gres_option(spec)
+        await super().stage(spec, pod, request)
+
+    @override
+    def submit_argv(self, spec: JobSpec, directory: Path) -> list[str]:
+        options = [
+            f"--job-name={spec.job_name}",
+            f"--comment={_comment(spec)}",
+            f"--chdir={directory}",
+            f"--output={directory / JOB_LOG}",
+            "--open-mode=append",
+            "--export=NONE",
+            "--no-requeue",
+            "--nodes=1",
+            "--ntasks=1",
+            f"--cpus-per-task={spec.cpus}",
+            f"--signal=B:USR1@{self.grace(spec)}",
+        ]
+        if spec.memory:
+            options.append(f"--mem={ceil(spec.memory / 2**20)}M")
+        if spec.walltime:
+            options.append(f"--time={ceil(spec.walltime / 60)}")
+        if self.partition:
+            options.append(f"--partition={self.partition}")
+        script = str(directory / "job.sh")
+        return [
+            "sbatch",
+            "--parsable",
+            *self.submit_options,
+            *self._flags(spec),
+            *options,
+            *self._gres_option(spec),
+            script,
+        ]
+
+    @override
+    def parse_job_id(self, out: str) -> str | None:
+        return text.parse_job_id(out)
+
+    @override
+    def is_refusal(self, complaint: str) -> bool:
+        """Whether Slurm understood and said no; after a time-out it may do the job."""
+        return not any(word in complaint.lower() for word in _UNCLEAR)
+
+    @override
+    def find_argv(self, spec: JobSpec) -> list[str]:
+        return [*self._squeue(), f"--name={spec.job_name}"]
+
+    @override
+    def parse_found(self, spec: JobSpec, out: str) -> str | None:
+        """The first job of that name whose comment is not another pod's."""
+        jobs = text.parse_queue(out).values()
+        mine = [job for job in jobs if job.comment in {_comment(spec), "", "(null)"}]
+        return min(mine, key=lambda job: int(job.job_id)).job_id if mine else None
+
+    def _squeue(self) -> list[str]:
+        """All jobs of this account, ended ones as long as Slurm remembers them."""
+        return ["squeue", "--me", "-h", "--states=all", "-o", text.QUEUE_FORMAT]
+
+    def _flags(self, spec: JobSpec) -> list[str]:
+        """The pod's own options, each of them allowed, as ``--name=value``."""
+        try:
+            words = shlex.split(spec.flags)
+        except ValueError as error:
+            raise self._refused_flag(spec, spec.flags, str(error)) from error
+        options = []
+        while words:
+            word = words.pop(0)
+            name, equals, value = word.partition("=")
+            name = "--" + _SHORT_OPTIONS[name] if name in _SHORT_OPTIONS else name
+            if name.removeprefix("--") not in self.allowed_flags:
+                allowed = ", ".join(f"--{flag}" for flag in self.allowed_flags)
+                raise self._refused_flag(spec, word, f"allowed are {allowed}")
+            if not equals:
+                value = words.pop(0) if words else ""
+            if not value or not value.isprintable() or value.startswith("-"):
+                raise self._refused_flag(spec, word, "it has no usable value")
+            options.append(f"{name}={value}")
+        return options
+
+    def _refused_flag(self, spec: JobSpec, word: str, why: str) -> InvalidRequestError:
+        return InvalidRequestError(
+            f"Pod {spec.key} may not set the Slurm option {word[:80]!r}: {why}.",
+            reason="FlagNotAllowed",
+        )
+
+    def _gres_option(self, spec: JobSpec) -> list[str]:
+        """``--gres`` with the type as Slurm spells it."""
+        wanted = []
+        for request in spec.accelerators:
+            name = self.gres.get(request.resource_type)
+            if name is None:
+                raise InvalidRequestError(
+                    f"Pod {spec.key} asks for {request.resource_type}, which this site"
+                    f" has not. It has: {', '.join(sorted(self.gres))}.",
+                    reason="UnknownAccelerator",
+                )
+            kind = self._gres_types.get(request.model, request.model)
+            wanted.append(":".join(filter(None, [name, kind, str(request.count)])))
+        return [f"--gres={','.join(wanted)}"] if wanted else []
+
+    # --- poll and cancel -------------------------------------------------------------
+
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
+        """One ``squeue`` for all jobs; then those that it has forgotten."""
+        if not jobs:
+            return {}
+        known = text.parse_queue(await self.ask(self._squeue()))
+        vanished = [job for job in jobs if job.job_id not in known]
+        known |= await self._recall(vanished)
+        seen = {}
+        for job in jobs:
+            if job.job_id in known:
+                seen[job.spec.uid] = await self._observation(job, known[job.job_id])
+            elif finished := self.finished(job.spec):
+                seen[job.spec.uid] = self.observation(job.spec, finished)
+        return seen
+
+    async def _recall(self, jobs: Sequence[Job]) -> dict[str, QueuedJob]:
+        """Jobs that left the queue, from ``scontrol`` or the site's accounts."""
+        known: dict[str, QueuedJob] = {}
+        left = [job for job in jobs if self.finished(job.spec) is None]
+        for job in left:
+            if found := await self._show(job.job_id):
+                known[job.job_id] = found
+        ids = [job.job_id for job in left if job.job_id not in known]
+        for start in range(0, len(ids), _ACCOUNTING_CHUNK):
+            chunk = ids[start : start + _ACCOUNTING_CHUNK]
+            known |= await self._accounts(chunk)
+        return known
+
+    async def _show(self, job_id: str) -> QueuedJob | None:
+        try:
+            out = await self.ask(["scontrol", "show", "job", job_id, "--oneliner"])
+        except UnreachableError as error:
+            if "invalid job id" in error.message.lower():
+                return None
+            raise
+        return text.parse_job(out)
+
+    async def _accounts(self, ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """Nothing where the site keeps no accounts, which is no failure."""
+        argv = ["sacct", "-X", "-n", "-P", "-j", ",".join(ids)]
+        argv += ["--format=JobIDRaw,State,ExitCode,Start,End,NodeList"]
+        try:
+            return text.parse_accounting(await self.ask(argv))
+        except ApiError as error:
+            self.log.debug("no accounts: %s", error.message)
+            return {}
+
+    async def _observation(self, job: Job, seen: QueuedJob) -> Observation:
+        """One job of Slurm in our words, with the marks that it left."""
+        state = text.STATES.get(seen.state)
+        if state is None:
+            self.log.warning("job=%s is in unknown state %s", job.job_id, seen.state)
+            state = "unknown"
+        pending = state == "queued"
+        ended = state in EXIT_CODES
+        queue = Queue(
+            state=state,
+            scheduler_state=seen.state,
+            reason=seen.reason if pending else "",
+            message=self._message(job, seen, pending=pending),
+            partition=seen.partition,
+            submitted_at=seen.submitted_at,
+            started_at=None if pending else seen.started_at,
+            estimated_start=seen.started_at if pending else None,
+            ended_at=seen.ends_at if ended else None,
+            deadline=None if pending or ended else seen.ends_at,
+        )
+        found = self.observation(job.spec, queue, node_name=seen.node)
+        if not ended or all(m.exit_code is not None for m in found.containers.values()):
+            return found
+        if seen.exit_code is None:
+            seen = await self._show(job.job_id) or seen
+        return found.model_copy(update={"exit_code": seen.exit_code})
+
+    def _message(self, job: Job, seen: QueuedJob, *, pending: bool) -> str:
+        if not pending:
+            return text.ending_sentence(seen)
+        if seen.reason == "Resources":
+            return waiting_for(job.spec, self._accelerators)
+        return text.waiting_sentence(seen.reason)
+
+    async def cancel(self, job: Job) -> None:
+        """``scancel``; Slurm sends TERM and, after ``KillWait``, KILL."""
+        result = await shell.run(
+            ["scancel", job.job_id],
+            timeout=self.command_timeout,
+            env=self.environment(asking=False),
+        )
+        if result.status != 0 and "invalid job id" not in result.complaint.lower():
+            raise UnreachableError(f"scancel failed: {result.complaint}")
+
+    # --- inventory -------------------------------------------------------------------
+
+    async def inventory(self) -> Ping:
+        """What all usable nodes have and what everybody's jobs use of it."""
+        where = [f"--partition={self.partition}"] if self.partition else []
+        nodes_argv = ["sinfo", "-N", "-h", *where, "-O", text.NODE_FORMAT]
+        nodes = text.parse_nodes(await self.ask(nodes_argv))
+        states = await self.ask(["squeue", "-h", *where, "-o", "%T"])
+        offers = text.accelerators(nodes, self.gres)
+        self._gres_types = {
+            key.partition(":")[2].lower(): key.partition(":")[2]
+            for node in nodes
+            for key in node.gres
+        }
+        self._accelerators = ping_accelerators(offers)
+        words = [text.STATES.get(word) for word in states.split()]
+        return Ping(
+            resources=PingResources(
+                cpu=str(sum(node.cpus for node in nodes)),
+                memory=f"{sum(node.memory for node in nodes) // 2**20}Mi",
+                accelerators=self._accelerators,
+            ),
+            queue=PingQueue(
+                running=sum(word not in {None, "queued"} for word in words),
+                waiting=words.count("queued"),
+            ),
+            observed_at=datetime.now(UTC),
+        )
+
+
+def _comment(spec: JobSpec) -> str:
+    return f"interlink:{spec.uid}"

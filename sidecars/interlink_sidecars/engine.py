@@ -1,0 +1,387 @@
+"""From requests to jobs and back: exactly one job for each pod, and none after.
+
+Owns the records and the one loop that asks the scheduler; answers come from the
+records alone. It must not know HTTP or any particular scheduler.
+
+Before a job is submitted an *intent* is on the disk, and before one is cancelled the
+wish is. Whoever is killed in between leaves a record that is not settled, and the
+loop moves each such record on: an intent is looked up at the scheduler and adopted,
+or submitted again; a wish is repeated until the scheduler says that the job is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from weakref import WeakValueDictionary
+
+from traitlets import Float
+from traitlets.config import LoggingConfigurable
+
+from .api.errors import ApiError, InvalidRequestError
+from .api.kubernetes import JSON
+from .api.messages import (
+    CreateRequest,
+    CreateResponse,
+    LogRequest,
+    Ping,
+    PodStatus,
+    Queue,
+)
+from .backend import Backend, Observation, SubmitError
+from .job import JobSpec, identity, job_spec, read_pod
+from .logs import announced
+from .records import Record, Records
+from .status import pod_status, unknown_status
+
+SUBMISSIONS_AT_ONCE = 8
+MISSES_UNTIL_LOST = 3
+TOMBSTONE_SECONDS = 30 * 24 * 3600
+
+NEVER_STARTED = "The pod was deleted before a job was started."
+CANCELLED = "The job was cancelled."
+LOST = (
+    "The scheduler does not know the job and it left no mark. It was probably removed"
+    " by an administrator or lost with its node."
+)
+
+
+class Engine(LoggingConfigurable):
+    """Runs the pods of one sidecar on one backend."""
+
+    poll_interval = Float(
+        3.0, min=0.05, help="Seconds between two questions about our jobs."
+    ).tag(config=True)
+
+    inventory_interval = Float(
+        5.0, min=0.05, help="Seconds between two questions about the whole site."
+    ).tag(config=True)
+
+    settle_seconds = Float(
+        5.0,
+        min=0,
+        help="""
+        How long a job whose submission was cut off may stay invisible at the scheduler
+        before it is submitted again.
+        """,
+    ).tag(config=True)
+
+    cancel_interval = Float(
+        15.0, min=0.05, help="Seconds until an unconfirmed cancel is repeated."
+    ).tag(config=True)
+
+    lost_after = Float(
+        60.0,
+        min=0,
+        help="Seconds after which a job that the scheduler does not know is lost.",
+    ).tag(config=True)
+
+    retain_hours = Float(
+        24.0, min=0, help="How long logs are kept after their pod was deleted."
+    ).tag(config=True)
+
+    def __init__(self, backend: Backend, state_dir: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backend = backend
+        self._records = Records(state_dir / "jobs.sqlite")
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._submitting = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
+        self._wake = asyncio.Event()
+        self._sought: dict[str, float] = {}
+        self._missed: dict[str, list[float]] = {}
+        self._cancelled: dict[str, float] = {}
+        self._inventory = Ping()
+        self._inventory_due = 0.0
+        self._observed_at: datetime | None = None
+        self._trouble = {"inventory": "The scheduler was not asked yet."}
+        self._loop: asyncio.Task[None] | None = None
+
+    # --- lifecycle -------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Ask the scheduler once, then keep asking until :meth:`stop`.
+
+        Raises:
+            ApiError: the backend cannot work on this machine.
+        """
+        self.backend.check()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await self._refresh_inventory()
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop asking. Jobs go on; the next start finds them on record."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        self._records.close()
+
+    # --- requests --------------------------------------------------------------
+
+    async def create(self, request: CreateRequest) -> CreateResponse:
+        """Submit a pod; a repeat, at any time and however often, is the same job."""
+        pod = read_pod(request.pod)
+        async with self._lock(pod.uid):
+            if self._records.get(pod.uid) is None:
+                spec = job_spec(pod)
+                self._check_owner(spec)
+                await self.backend.stage(spec, pod, request)
+                if self._records.intend(spec):
+                    await self._submit(spec)
+        while record := self._records.get(pod.uid):
+            self._refuse_deleted(record)
+            if record.job_id:
+                return CreateResponse(pod_uid=pod.uid, pod_jid=record.job_id)
+            await self._settle(pod.uid)
+            await asyncio.sleep(min(self.settle_seconds / 4, 1))
+        raise SubmitError(f"The scheduler refused pod {pod.key}.")
+
+    def delete(self, document: JSON) -> None:
+        """See to it that a pod has no job, from now on and whatever happens."""
+        self._records.delete(identity(read_pod(document)))
+        self._wake.set()
+
+    def statuses(self, documents: Sequence[JSON]) -> list[PodStatus]:
+        """One status for each pod asked about, from the records alone."""
+        pods = [read_pod(document) for document in documents]
+        return [
+            pod_status(record, self._observed_at)
+            if (record := self._records.get(pod.uid))
+            else unknown_status(pod)
+            for pod in pods
+        ]
+
+    def ping(self) -> Ping:
+        """Health and inventory as last seen; never waits for the scheduler."""
+        trouble = next(iter(self._trouble.values()), "")
+        return self._inventory.model_copy(
+            update={
+                "status": "degraded" if trouble else "ok",
+                "message": trouble,
+                "backend": self.backend.name,
+            }
+        )
+
+    def logs(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
+        """The log of one container of a pod that is or was here.
+
+        A followed log that has nothing to say at once begins with the reason.
+        """
+        record = self._records.get(request.pod_uid)
+        if record is None or record.spec.namespace != request.namespace:
+            raise ApiError(
+                f"There is no log of pod {request.namespace}/{request.pod_name}:"
+                " it was never created here, or its log is no longer kept.",
+                reason="NotFound",
+                status=404,
+            )
+        if request.container_name not in {c.name for c in record.spec.containers}:
+            raise InvalidRequestError(
+                f"Pod {record.spec.key} has no container {request.container_name!r}."
+            )
+        stream = self.backend.logs(record.job, request)
+        if not request.options.follow:
+            return stream
+        return announced(stream, lambda: _silence(record))
+
+    # --- one record ------------------------------------------------------------
+
+    def _lock(self, uid: str) -> asyncio.Lock:
+        """The lock of one pod; it lives as long as somebody holds or awaits it."""
+        return self._locks.setdefault(uid, asyncio.Lock())
+
+    async def _submit(self, spec: JobSpec) -> None:
+        """Hand a job whose intent is on record to the scheduler; under its lock."""
+        self._sought.pop(spec.uid, None)
+        try:
+            async with self._submitting:
+                job_id = await self.backend.submit(spec)
+        except SubmitError as error:
+            self.log.warning("pod=%s uid=%s refused: %s", spec.key, spec.uid, error)
+            self._records.withdraw(spec.uid)
+            await self.backend.forget(spec)
+            raise
+        self._adopt(spec, job_id)
+
+    def _adopt(self, spec: JobSpec, job_id: str) -> None:
+        self._records.submitted(spec.uid, job_id)
+        self.log.info("pod=%s uid=%s job=%s submitted", spec.key, spec.uid, job_id)
+        self._wake.set()
+
+    async def _settle(self, uid: str) -> None:
+        """Move one unsettled record a step on; harmless for any other."""
+        async with self._lock(uid):
+            record = self._records.get(uid)
+            if record is None or record.phase not in {"intent", "deleting"}:
+                return
+            if record.job_id:
+                await self._cancel(record)
+            elif job_id := await self.backend.find(record.spec):
+                self._adopt(record.spec, job_id)
+                await self._cancel(record)
+            elif self._may_conclude(uid):
+                if record.phase == "intent":
+                    await self._submit(record.spec)
+                else:
+                    self._observed(record, _over(record, "cancelled", NEVER_STARTED))
+
+    def _may_conclude(self, uid: str) -> bool:
+        """Whether a job has been invisible for long enough to say there is none."""
+        first = self._sought.setdefault(uid, time.monotonic())
+        return time.monotonic() - first >= self.settle_seconds
+
+    async def _cancel(self, record: Record) -> None:
+        """Ask for the job's end, again only after a while."""
+        uid, now = record.spec.uid, time.monotonic()
+        current = self._records.get(uid)
+        if current is None or current.phase != "deleting":
+            return
+        if (
+            now - self._cancelled.get(uid, -self.cancel_interval)
+            >= self.cancel_interval
+        ):
+            await self.backend.cancel(current.job)
+            self._cancelled[uid] = now
+
+    def _observed(self, record: Record, seen: Observation) -> None:
+        if seen == record.observation:
+            return
+        spec, was, now = record.spec, record.observation.queue, seen.queue
+        self._records.observed(spec.uid, seen)
+        if seen.ended:
+            for memory in (self._sought, self._missed, self._cancelled):
+                memory.pop(spec.uid, None)
+        if was.state != now.state:
+            self._inventory_due = 0.0  # it took or gave back what others may have
+            self.log.info(
+                "pod=%s uid=%s job=%s %s: %s",
+                *(spec.key, spec.uid, record.job_id, now.state, now.message or "-"),
+            )
+
+    def _refuse_deleted(self, record: Record) -> None:
+        if record.phase in {"deleting", "deleted"}:
+            raise ApiError(
+                f"Pod {record.spec.key} was deleted here and is not started again."
+                " Make a new pod.",
+                reason="Gone",
+                status=410,
+                final=True,
+            )
+
+    def _check_owner(self, spec: JobSpec) -> None:
+        if not spec.owner or self.backend.isolates_users:
+            return
+        owner = self._records.claim_account(spec.owner)
+        if owner != spec.owner:
+            raise ApiError(
+                f"All jobs of this site run under one account, which belongs to hub"
+                f" user {owner!r}; {spec.owner!r} could read their files. An"
+                " administrator can give each user a sidecar of their own, or accept it"
+                " with c.ProcessRuntime.allow_shared_account = True.",
+                reason="AccountNotShared",
+                status=403,
+                final=True,
+            )
+
+    # --- the loop --------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._tick()
+            except Exception:
+                self.log.exception("the loop goes on after a failure")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.poll_interval):
+                    await self._wake.wait()
+
+    async def _tick(self) -> None:
+        """One round: settle, ask about our jobs, ask about the site, tidy up."""
+        if self._wake.is_set():
+            self._wake.clear()
+            self._inventory_due = 0.0
+        for record in self._records.in_phase("intent", "deleting"):
+            try:
+                await self._settle(record.spec.uid)
+            except ApiError as error:
+                self.log.warning("pod=%s not settled: %s", record.spec.key, error)
+        await self._poll()
+        if time.monotonic() >= self._inventory_due:
+            await self._refresh_inventory()
+        await self._tidy()
+
+    async def _poll(self) -> None:
+        records = self._records.in_phase("submitted", "deleting")
+        known = [record for record in records if record.job_id]
+        try:
+            seen = await self.backend.poll([record.job for record in known])
+        except ApiError as error:
+            self._degraded("jobs", error)
+            return
+        self._trouble.pop("jobs", None)
+        self._observed_at = datetime.now(UTC)
+        for record in known:
+            uid = record.spec.uid
+            if uid in seen:
+                self._missed.pop(uid, None)
+                self._observed(record, seen[uid])
+            elif record.phase == "deleting":
+                self._observed(record, _over(record, "cancelled", CANCELLED))
+            elif self._is_lost(uid):
+                self._observed(record, _over(record, "lost", LOST))
+
+    def _is_lost(self, uid: str) -> bool:
+        """Whether the scheduler has not known a job often and long enough."""
+        misses = self._missed.setdefault(uid, [])
+        misses.append(time.monotonic())
+        return (
+            len(misses) >= MISSES_UNTIL_LOST
+            and misses[-1] - misses[0] >= self.lost_after
+        )
+
+    async def _refresh_inventory(self) -> None:
+        self._inventory_due = time.monotonic() + self.inventory_interval
+        try:
+            self._inventory = await self.backend.inventory()
+        except ApiError as error:
+            self._degraded("inventory", error)
+        else:
+            self._trouble.pop("inventory", None)
+
+    def _degraded(self, source: str, error: ApiError) -> None:
+        if self._trouble.get(source) != error.message:
+            self.log.warning("degraded: %s", error.message)
+        self._trouble[source] = error.message
+
+    async def _tidy(self) -> None:
+        """Remove secrets of ended jobs, then old logs, then old rows."""
+        for record in self._records.with_secrets():
+            await self.backend.scrub(record.spec)
+            self._records.keep(record.spec.uid, "logs")
+        now = time.time()
+        for record in self._records.with_logs(now - self.retain_hours * 3600):
+            await self.backend.forget(record.spec)
+            self._records.keep(record.spec.uid, "nothing")
+        self._records.prune(now - self.retain_hours * 3600 - TOMBSTONE_SECONDS)
+
+
+def _over(
+    record: Record, state: Literal["cancelled", "lost"], message: str
+) -> Observation:
+    """The end of a job of which the scheduler says nothing more."""
+    queue = record.observation.queue.model_copy(
+        update={"state": state, "message": message, "ended_at": datetime.now(UTC)}
+    )
+    return record.observation.model_copy(update={"queue": queue})
+
+
+def _silence(record: Record) -> bytes:
+    """Why a log is silent."""
+    queue = pod_status(record, None).queue or Queue()
+    return f"# {queue.state}: {queue.message or 'no output yet'}\n".encode()

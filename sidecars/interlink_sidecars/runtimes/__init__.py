@@ -1,0 +1,1 @@
+"""How a container becomes a command on the node; one module per runtime."""
