@@ -140,18 +140,12 @@ class Cluster:
             "kind": "Namespace",
             "metadata": {"name": namespace},
         }
-        manifests = [_manifest(RBAC / f"{name}.yaml", namespace) for name in MANIFESTS]
-        await self._apply("\n---\n".join([json.dumps(made), *manifests]))
+        rights = [_manifest(RBAC / f"{name}.yaml", namespace) for name in MANIFESTS]
+        documents = "\n---\n".join([json.dumps(made), *rights])
+        await self.kubectl("apply", "--server-side", "--filename=-", document=documents)
         # The controller manager makes it; until then no pod can be created.
         await self._created("serviceaccount/default", namespace)
         await asyncio.gather(*(self._log_in(name, namespace) for name in ACCOUNTS))
-
-    async def apply(self, manifest: Path, namespace: str = NAMESPACE) -> None:
-        """Apply a file of deploy/rbac, or one like it, as the administrator.
-
-        As these files say: the word ``jhub`` is the namespace wherever it stands.
-        """
-        await self._apply(_manifest(manifest, namespace))
 
     async def kubectl(self, *arguments: str, document: str = "") -> str:
         """Run kubectl as the administrator, with a document on stdin.
@@ -166,9 +160,6 @@ class Cluster:
         )
 
     # --- accounts ------------------------------------------------------------------
-
-    async def _apply(self, documents: str) -> None:
-        await self.kubectl("apply", "--server-side", "--filename=-", document=documents)
 
     async def _created(self, thing: str, namespace: str = "") -> None:
         """Wait for what the control plane makes by itself."""
@@ -266,7 +257,7 @@ class Cluster:
 
 
 def _manifest(path: Path, namespace: str) -> str:
-    """The text of a file of deploy/rbac with another namespace for ``jhub``."""
+    """A file of deploy/rbac for a namespace: the word ``jhub`` wherever it stands."""
     return re.sub(rf"\b{NAMESPACE}\b", namespace, path.read_text())
 
 
