@@ -102,11 +102,15 @@ class Hub:
         )
         return str(document["token"])
 
-    async def browser(self, user: str) -> httpx.AsyncClient:
-        """A browser in which the user is logged in; the caller closes it."""
-        client = httpx.AsyncClient(base_url=self.url, follow_redirects=True, timeout=30)
-        await client.get("/hub/login")
-        form = {"username": user, "password": "", "_xsrf": client.cookies["_xsrf"]}
-        response = await client.post("/hub/login", data=form)
-        response.raise_for_status()
-        return client
+    @asynccontextmanager
+    async def browser(self, user: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A browser in which the user is logged in."""
+        async with httpx.AsyncClient(
+            base_url=self.url, follow_redirects=True, timeout=30
+        ) as client:
+            home = {"next": "/hub/home"}
+            await client.get("/hub/login", params=home)
+            form = {"username": user, "password": "", "_xsrf": client.cookies["_xsrf"]}
+            response = await client.post("/hub/login", params=home, data=form)
+            response.raise_for_status()
+            yield client
