@@ -15,8 +15,8 @@ here = json.loads(Path(os.environ["INTERLINKSPAWNER_HUB"]).read_text())
 
 # --- who may come in -------------------------------------------------------------
 
-c.JupyterHub.authenticator_class = "dummy"
-c.DummyAuthenticator.password = here["password"]
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = here["password"]
 c.Authenticator.allow_all = True
 
 # --- the hub and its proxy, a process of its own -----------------------------------

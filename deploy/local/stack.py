@@ -31,6 +31,7 @@ from .processes import (
     fixed_port,
     free_port,
     listening,
+    logged,
 )
 from .site import account
 from .slurm import Slurm
@@ -38,6 +39,7 @@ from .slurm import Slurm
 HUB_CONFIG = Path(__file__).with_name("jupyterhub_config.py")
 STATE_VARIABLE = "INTERLINKSPAWNER_STATE"
 """In the environment of every process: the directory to which it belongs."""
+SOCKET = "sidecar.sock"
 _DELETE_SECONDS = 40
 
 Report = Callable[[str, float], None]
@@ -89,9 +91,8 @@ class Stack:
         self._files: dict[Path, str] = {}
         self.components: dict[str, Daemon] = {}
         for backend in ["local", "slurm"] if slurm else ["local"]:
-            sidecar_url = _loopback(free_port())
-            self._sidecar(backend, sidecar_url)
-            self._virtual_kubelet(backend, sidecar_url)
+            self._sidecar(backend)
+            self._virtual_kubelet(backend)
         self._proxy()
         self._hub()
         self._service()
@@ -139,8 +140,11 @@ class Stack:
 
     # --- the components ------------------------------------------------------------
 
-    def _sidecar(self, backend: str, url: str) -> None:
-        """As the site's account, with nothing of the starter's environment."""
+    def _sidecar(self, backend: str) -> None:
+        """As the site's account, with nothing of the starter's environment.
+
+        Its socket lies where only that account and root can reach it.
+        """
         directory = self.directory / "site" / backend
         config = directory.with_suffix(".py")
         self._files[config] = settings.python_config(
@@ -154,21 +158,21 @@ class Stack:
             [
                 str(self._environments.site / "bin" / "interlink-sidecar"),
                 f"--backend={backend}",
-                f"--port={_port(url)}",
+                f"--socket={directory / SOCKET}",
                 f"--state-dir={directory}",
                 f"--config={config}",
             ],
-            listening(_port(url)),
+            logged("listening on"),
             env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **slurm},
             user=account().pw_name,
         )
 
-    def _virtual_kubelet(self, backend: str, sidecar_url: str) -> None:
+    def _virtual_kubelet(self, backend: str) -> None:
         name = f"vk-{backend}"
         config = self.directory / name / "config.py"
         node = settings.VirtualNode(
             backend=backend,
-            sidecar_url=sidecar_url,
+            sidecar_url=f"unix://{self.directory / 'site' / backend / SOCKET}",
             hub_url=f"{self._hub_url}/hub/api",
             kubelet_port=free_port(),
             gateway_port=free_port(),
