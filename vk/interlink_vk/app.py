@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Enum, Unicode, default
@@ -51,7 +52,7 @@ class VirtualKubelet(Application):
     }
 
     config_file = Unicode(
-        help="Python file with the settings (`c = get_config()`)."
+        help="File with the settings, Python (`c = get_config()`) or JSON."
     ).tag(config=True)
     node = Dict(
         help="""The virtual node: `name`, `site`, `backend`, `cpus`, `memory`, `pods`,
@@ -101,7 +102,10 @@ class VirtualKubelet(Application):
     def initialize(self, argv: list[str] | None = None) -> None:
         self.parse_command_line(argv)
         if self.config_file:
-            self.load_config_file(self.config_file)
+            path = Path(self.config_file).absolute()
+            if not path.exists():
+                raise ConfigError(f"There is no configuration file {path}.")
+            self.load_config_file(path.name, str(path.parent))
             self.parse_command_line(argv)  # which wins over the file
 
     @override

@@ -121,8 +121,10 @@ class KubeClient:
         """
         configuration = kubernetes.Configuration()
         try:
-            if "KUBECONFIG" in os.environ:
-                await credentials.load_kube_config(client_configuration=configuration)
+            if files := os.environ.get("KUBECONFIG"):
+                await credentials.load_kube_config(
+                    config_file=files, client_configuration=configuration
+                )
             else:
                 credentials.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         except credentials.ConfigException as error:

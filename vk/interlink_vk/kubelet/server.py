@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from interlink_sidecars.api.errors import ApiError, InvalidRequestError
 from interlink_sidecars.api.kubernetes import JSON
+from interlink_sidecars.api.names import JOB_ID
 from interlink_sidecars.client import SidecarClient
 from interlink_vk.pods.informer import PodInformer
 
@@ -202,6 +203,13 @@ class LogsHandler(AuthenticatedHandler):
                 f"This node has no pod {namespace}/{pod_name}.",
                 reason="NotFound",
                 status=404,
+            )
+        if JOB_ID not in (pod["metadata"].get("annotations") or {}):
+            raise ApiError(
+                f"Pod {namespace}/{pod_name} has no log yet: its job was not submitted."
+                " Its status says why.",
+                reason="NotSubmitted",
+                status=400,
             )
         return pod
 
