@@ -20,6 +20,8 @@ from traitlets import Unicode, default
 from traitlets.config import Application
 from typing_extensions import override
 
+from interlink_sidecars.api.errors import ApiError
+
 from .authorization import Authorization
 from .handlers import routes
 from .logs import Logs
@@ -62,13 +64,18 @@ class InterLinkService(Application):
     @override
     def start(self) -> None:
         """Run until SIGTERM or SIGINT."""
-        asyncio.run(self._run())
+        try:
+            asyncio.run(self._run())
+        except ApiError as error:
+            self.log.critical("%s", error.message)
+            self.exit(1)
 
     async def _run(self) -> None:
         stop = asyncio.Event()
         for number in _STOP_SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         pods = Pods(parent=self)
+        await pods.connect()
         logs = Logs(pods, parent=self)
         # The singleton, because JupyterHub's OAuth callback asks for it by class.
         server = self._serve(Authorization.instance(parent=self), pods, logs)

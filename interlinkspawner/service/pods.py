@@ -87,14 +87,18 @@ class Pods(LoggingConfigurable):
 
     # --- list and watch ----------------------------------------------------------
 
-    async def run(self) -> None:
-        """Keep the records true until cancelled; an outage only makes them older.
+    async def connect(self) -> None:
+        """Find out where Kubernetes is.
 
         Raises:
-            UnreachableError: nothing says where Kubernetes is.
+            UnreachableError: nothing says so.
         """
+        self._configuration = await _configuration()
+
+    async def run(self) -> None:
+        """Keep the records true until cancelled; an outage only makes them older."""
         failures = 0
-        async with client.ApiClient(await _configuration()) as connection:
+        async with client.ApiClient(self._configuration) as connection:
             self._api = client.CoreV1Api(connection)
             while True:
                 try:

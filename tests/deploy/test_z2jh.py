@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -26,12 +24,9 @@ CHART = """
 c.KubeSpawner.namespace = "jhub"
 """
 
-HUB_PYTHON = os.environ.get("JUPYTERHUB_PYTHON", sys.executable)
-"""Another environment to start the hub from, e.g. one with JupyterHub 5.5."""
-
 
 def started(directory: Path, config: str) -> AbstractAsyncContextManager[Hub]:
-    return Hub(directory, f"{CHART}\n{config}", python=HUB_PYTHON).running()
+    return Hub(directory, f"{CHART}\n{config}").running()
 
 
 @pytest.fixture(scope="module")

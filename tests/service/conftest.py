@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from deploy.local.processes import Process, free_port
-from tests.service.hub import Hub
+from tests.service.hub import PYTHON, Hub
 from tests.service.site import Site
 
 NAMESPACE = "service"
@@ -36,16 +35,11 @@ c.JupyterHub.load_roles += [
 
 @dataclass
 class Service:
-    """The service as callers reach it, through the hub's proxy."""
+    """The service as callers reach it: at ``url``, which may be the hub's proxy."""
 
     hub: Hub
     process: Process
     url: str
-
-    @property
-    def prefix(self) -> str:
-        """Its address below the hub's."""
-        return f"{self.hub.url}/services/interlink"
 
     async def get(
         self, path: str, token: str | None = None, **headers: str
@@ -54,7 +48,8 @@ class Service:
         if token is not None:
             headers["Authorization"] = f"token {token}"
         async with httpx.AsyncClient(headers=headers, timeout=30) as client:
-            return await client.get(f"{self.prefix}/api/v1/{path}")
+            prefix = f"{self.url}/services/interlink"
+            return await client.get(f"{prefix}/api/v1/{path}")
 
     async def job(self, uid: str, token: str) -> Any:
         """The job document."""
@@ -70,7 +65,7 @@ def service_process(
     return Process(
         "interlinkspawner-service",
         [
-            str(Path(sys.executable).with_name("interlinkspawner-service")),
+            str(Path(PYTHON).with_name("interlinkspawner-service")),
             f"--namespace={NAMESPACE}",
             *options,
         ],
@@ -108,6 +103,6 @@ async def service(
         async with hub.running():
             for user in ("alice", "bob"):
                 await hub.api("POST", f"/users/{user}", {})
-            yield Service(hub, process, url)
+            yield Service(hub, process, hub.url)
     finally:
         await process.stop()

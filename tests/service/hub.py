@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,12 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from deploy.local import environments
+from deploy.local.bootstrap import SetupError
 from deploy.local.processes import Process, answering, free_port
+
+PYTHON = os.environ.get("JUPYTERHUB_PYTHON", sys.executable)
+"""The environment of the hub and the service; name one with JupyterHub 5.5 here."""
 
 ADMIN_TOKEN = "token-of-the-tests"
 
@@ -42,26 +47,26 @@ class Hub:
     directory: Path
     config: str
     env: dict[str, str] | None = None
-    python: str = sys.executable
 
     def __post_init__(self) -> None:
-        proxy = shutil.which("configurable-http-proxy")
-        if proxy is None:
-            pytest.skip("configurable-http-proxy is not on the PATH")
+        try:
+            proxy = environments.proxy(environments.tools())
+        except SetupError as error:
+            pytest.skip(str(error))
         self.port, self.hub_port = free_port(), free_port()
         file = self.directory / "jupyterhub_config.py"
         defaults = _CONFIG.format(
             port=self.port,
             hub_port=self.hub_port,
             proxy_port=free_port(),
-            proxy=proxy,
+            proxy=str(proxy),
             directory=self.directory,
             token=ADMIN_TOKEN,
         )
         file.write_text(f"{defaults}\n{self.config}\n")
         self.process = Process(
             "jupyterhub",
-            [self.python, "-m", "jupyterhub", "-f", str(file)],
+            [PYTHON, "-m", "jupyterhub", "-f", str(file)],
             self.directory / "hub.log",
             env=self.env,
             cwd=self.directory,

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from deploy.local.processes import free_port, listening
+from deploy.local.processes import free_port, listening, logged
 from tests.service.conftest import NAMESPACE, Service, service_process
 from tests.service.site import NODE, Site
+from tests.service.wire import Wire
 
 pytestmark = pytest.mark.node
 
@@ -127,18 +128,17 @@ async def test_revoked_token_is_refused_soon(
     document = await service.hub.api(
         "POST", "/users/alice/tokens", {"scopes": ["access:servers!server=alice/"]}
     )
-    headers = {"Authorization": f"token {document['token']}"}
+    there = Service(service.hub, process, url)
+
+    async def status() -> int:
+        return (await there.get("jobs", document["token"])).status_code
+
     process.start()
     try:
         await process.ready(listening(int(url.rpartition(":")[2])))
-        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
-
-            async def status() -> int:
-                return (await client.get("/services/interlink/api/v1/jobs")).status_code
-
-            await until(status, lambda code: code == 200)
-            await service.hub.api("DELETE", f"/users/alice/tokens/{document['id']}")
-            await until(status, lambda code: code == 401)
+        await until(status, lambda code: code == 200)
+        await service.hub.api("DELETE", f"/users/alice/tokens/{document['id']}")
+        await until(status, lambda code: code == 401)
     finally:
         await process.stop()
     assert process.returncode == 0
@@ -269,3 +269,61 @@ async def test_pages_send_others_away(service: Service, site: Site, alice: str) 
         refused = await browser.get(f"/services/interlink/jobs/{uid}")
     assert refused.status_code == 403
     assert "may not see" in refused.text
+
+
+async def test_outage_of_kubernetes_shows_in_the_age_of_the_jobs(
+    service: Service, site: Site, alice: str, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    admin = json.loads(site.cluster.kubeconfig("service", NAMESPACE).read_text())
+    cluster = admin["clusters"][0]["cluster"]
+    wire = Wire(int(cluster["server"].rpartition(":")[2]))
+    cluster["server"] = f"https://127.0.0.1:{await wire.listen()}"
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(admin))
+    process = service_process(tmp_path, url, service.hub.api_url, kubeconfig)
+    uid = await site.submit("outage", "alice")
+    process.start()
+    try:
+        await process.ready(listening(int(url.rpartition(":")[2])))
+        there = Service(service.hub, process, url)
+        before = await known(there, uid, alice, "requested")
+        wire.cut()
+        await process.ready(logged("Next try in"))
+        during = await there.job(uid, alice)
+        assert during == before
+        await site.annotate("outage", JOB_STATE="running")
+        wire.mend()
+        after = await known(there, uid, alice, "running")
+        assert after["observed_at"] >= before["observed_at"]
+    finally:
+        await process.stop()
+        await wire.close()
+
+
+async def test_hub_that_does_not_answer_is_told_in_json(
+    site: Site, service: Service, alice: str, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}/hub/api"
+    kubeconfig = site.cluster.kubeconfig("service", NAMESPACE)
+    process = service_process(tmp_path, url, nowhere, kubeconfig)
+    process.start()
+    try:
+        await process.ready(listening(int(url.rpartition(":")[2])))
+        response = await Service(service.hub, process, url).get("jobs", alice)
+    finally:
+        await process.stop()
+    assert response.status_code == 503
+    assert response.json()["reason"] == "HubUnreachable"
+    assert response.headers["retry-after"]
+
+
+async def test_service_without_kubernetes_ends_in_one_sentence(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    process = service_process(tmp_path, url, "http://127.0.0.1:1", tmp_path / "none")
+    process.start()
+    assert await process.wait() == 1
+    last = process.logged_bytes().decode().splitlines()[-1]
+    assert "Nothing says where Kubernetes is" in last
+    await process.stop()
