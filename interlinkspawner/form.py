@@ -2,7 +2,7 @@
 
 Owns what the form shows and in which words. Two parts of it change while it is
 open, the accelerator table and the list of sites; :func:`fragments` renders them
-for the page's script with the same templates. The rules stand in ``options``.
+for the page's script with the same templates. The rules stand in ``plan``.
 """
 
 from __future__ import annotations
@@ -20,19 +20,8 @@ from interlink_sidecars.api.kubernetes import JSON
 from .inventory import VirtualNode, accelerator_value
 from .language import Language, backend_name, duration, say
 from .nodes import NodeTable
-from .options import (
-    OffloadOptions,
-    OptionsError,
-    Policy,
-    Request,
-    choose,
-    model_name,
-    parse,
-    request,
-    walltime_duration,
-    walltime_text,
-    why_not,
-)
+from .options import OffloadOptions, OptionsError, parse, walltime_text
+from .plan import Policy, Request, choose, model_name, request, why_not
 
 _WALLTIMES = (30, 60, 120, 240, 480, 720, 1440, 2880, 10080)  # minutes, as suggestions
 
@@ -189,7 +178,7 @@ def render(
             for m in _WALLTIMES
             if not policy.max_walltime or m <= policy.max_walltime
         ],
-        max_walltime=walltime_duration(policy.max_walltime),
+        max_walltime=duration(policy.max_walltime * 60),
         age=duration(now - shown.observed_at) if shown.observed_at else "",
         asset=asset,
         inventory_url=inventory_url,
@@ -225,7 +214,10 @@ def _model(
 ) -> ModelRow:
     one = replace(asked, accelerator=value, count=1)
     having = [(node, a) for node in nodes if (a := node.accelerator(value))]
-    reasons = [_reason(node, one, language) for node, _ in having]
+    reasons = [
+        _reason(node, one, language) if node.ready else say(language, "not_ready")
+        for node, _ in having
+    ]
     rows = [
         SiteRow(label(node), _counts(node, accelerator), why)
         for (node, accelerator), why in zip(having, reasons, strict=True)

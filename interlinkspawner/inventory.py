@@ -2,7 +2,7 @@
 
 Pure. Reads our inventory annotation, or what a stock interLink node says
 (capacity, model labels, the plugin's ping). It must not know who asks or why;
-that a node is unsuitable for a request is decided in ``options``.
+that a node is unsuitable for a request is decided in ``plan``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an administrator sets for InterLinkSpawner: what the hub offers, and limits.
 
 Settings only, checked when they are read. That a user's options keep to them is
-decided in ``options``.
+decided in ``plan``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from interlink_sidecars.api.kubernetes import JSON
 
 from . import options
 from .language import Message
+from .plan import Image, Policy
 
 
 class OffloadSettings(LoggingConfigurable):
@@ -67,7 +68,7 @@ class OffloadSettings(LoggingConfigurable):
     def _validate_images(self, proposal: Mapping[str, Any]) -> list[JSON]:
         try:
             for each in proposal["value"]:
-                options.Image.model_validate(each)
+                Image.model_validate(each)
         except ValidationError as error:
             raise TraitError(f"InterLinkSpawner.images: {error}") from error
         return list(proposal["value"])
@@ -88,11 +89,11 @@ class OffloadSettings(LoggingConfigurable):
             raise TraitError(f"{proposal['trait'].name}: {said}.") from error
         return str(proposal["value"])
 
-    def policy(self) -> options.Policy:
+    def policy(self) -> Policy:
         """What this hub offers to this user, from the settings."""
         images = self.images or [{"name": self.image}]
-        return options.Policy(
-            images=tuple(options.Image.model_validate(each) for each in images),
+        return Policy(
+            images=tuple(Image.model_validate(each) for each in images),
             default_cpus=self.default_cpus,
             max_cpus=self.max_cpus,
             default_memory=options.memory_size(self.default_memory) or 0,

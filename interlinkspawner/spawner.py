@@ -1,7 +1,7 @@
 """InterLinkSpawner: KubeSpawner for pods that become batch jobs at remote sites.
 
 The overrides of KubeSpawner's methods, nothing else. What may start
-stands in ``options``, what the pod looks like in ``transform``, what people read
+stands in ``plan``, what the pod looks like in ``transform``, what people read
 in ``form`` and ``progress``. Works with KubeSpawner 7.0 and 7.1.
 """
 
@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 from jupyterhub.utils import exponential_backoff, maybe_future, url_path_join
-from kubespawner import KubeSpawner
 from traitlets import default
 
 from interlink_sidecars.api import names
@@ -26,6 +25,8 @@ from interlink_sidecars.api.kubernetes import JSON, Pod
 from . import form, handlers, nodes, options, progress, transform
 from .errors import AddressError, InvalidOptionsError, JobError, StartError
 from .language import Language, Message, negotiate
+from .plan import Plan, plan
+from .pods import PodSpawner
 from .settings import OffloadSettings
 from .waiting import Wait
 
@@ -34,7 +35,7 @@ _FORM_SECONDS = 5.0  # that the form waits for the first answer of the API serve
 _NOBODY = "http://127.0.0.1:1"  # an address where nothing answers
 
 
-class InterLinkSpawner(OffloadSettings, KubeSpawner):
+class InterLinkSpawner(OffloadSettings, PodSpawner):
     """Starts a user's server in a batch job, through an interLink virtual node."""
 
     @default("http_timeout")
@@ -58,7 +59,7 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
 
     # --- options: form, query, REST ------------------------------------------------
 
-    _plan: options.Plan | None = None
+    _plan: Plan | None = None
     _refused: JSON | None = None  # a refused form, to be shown once more as it was
 
     @default("options_form")
@@ -78,7 +79,7 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
         """A form post to ``user_options``; a refusal appears on the form itself."""
         try:
             chosen = options.parse_form(data)
-            options.plan(chosen, self.policy(), self.node_watcher.table.nodes)
+            plan(chosen, self.policy(), self.node_watcher.table.nodes)
         except options.OptionsError as error:
             self._refused = {field: values[0] for field, values in data.items()}
             language = _language(self._refused)
@@ -100,7 +101,7 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
         table = await self.node_watcher.loaded()
         try:
             chosen = options.parse(self.user_options)
-            self._plan = options.plan(chosen, self.policy(), table.nodes)
+            self._plan = plan(chosen, self.policy(), table.nodes)
         except options.OptionsError as error:
             blind = table.problem and not table.nodes
             message = Message(table.problem) if blind else error.message
@@ -182,11 +183,6 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
             raise AddressError(message, self.language)
         return str(super()._get_pod_url(pod))
 
-    def _get_pod_port(self, pod: JSON) -> int:
-        """The notebook port; containers without ports may come before it."""
-        containers = [c for c in pod["spec"]["containers"] if c.get("ports")]
-        return int(super()._get_pod_port({**pod, "spec": {"containers": containers}}))
-
     # --- start, stop, poll ---------------------------------------------------------
 
     start_timeout: int  # KubeSpawner's
@@ -234,19 +230,22 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
         while True:
             if self.pod_reflector is not None:
                 await self._start_watching_pods()
-            message = wait.verdict(self._pod(), time.monotonic())
+            message = self._verdict(wait)
             if message is not None:
                 raise JobError(message, self.language)
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _wait(self, previous: str = "") -> Wait:
         return Wait(
-            site=self._site(self._plan.node.name) if self._plan else "",
             begun=time.monotonic(),
             queue_limit=self.queue_timeout,
             start_limit=self._start_limit or self.start_timeout,
             previous=previous,
         )
+
+    def _verdict(self, wait: Wait) -> Message | None:
+        pod = self._pod()
+        return wait.verdict(pod, self._site(pod), time.monotonic())
 
     async def stop(self, now: bool = False) -> None:
         """Delete the pod and wait until its job has ended.
@@ -273,7 +272,7 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
             await self._start_watching_pods()
             pod = self._pod()
             if pod is None:
-                return 1
+                return 1 if await self._is_gone() else None
             if progress.stage(pod) == "ended":
                 return await self._reap(progress.exit_code(pod))
             if not pod.status.get("containerStatuses"):
@@ -303,10 +302,9 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
         while True:
             try:
                 await self._start_watching_pods()
-                pod = self._pod()
-                if pod is None or wait.verdict(pod, time.monotonic()):
+                if self._verdict(wait) or await self._is_gone():
                     break
-                document = self.pod_reflector.pods[self._key]
+                document = self.pod_reflector.pods.get(self._key)
                 if self.is_pod_running(document):
                     url = self._get_pod_url(document)
                     if waited:
@@ -327,47 +325,14 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
         data = {"user": self.user.name, "server_name": self.name}
         await self.user.settings["proxy"].add_route(self.proxy_spec, url, data)
 
-    async def _start_watching_pods(self, replace: bool = False) -> Any:
-        """KubeSpawner's reflector gives up after a minute of outage; revive it."""
-        return await super()._start_watching_pods(
-            replace=replace or _gave_up(self.pod_reflector)
-        )
-
-    @property
-    def _key(self) -> str:
-        return f"{self.namespace}/{self.pod_name}"
-
-    def _pod(self) -> Pod | None:
-        """The server's pod as last seen."""
-        reflector = self.pod_reflector
-        document = reflector.pods.get(self._key) if reflector else None
-        return Pod.model_validate(document) if document else None
-
-    def _site(self, node_name: str) -> str:
-        node = nodes.find(self.node_watcher.table.nodes, node_name)
-        return (node.site if node else "") or node_name
+    def _site(self, pod: Pod | None) -> str:
+        """The site of a pod, for people."""
+        planned = self._plan.node.name if self._plan else ""
+        name = (pod.spec.node_name if pod else "") or planned
+        node = nodes.find(self.node_watcher.table.nodes, name)
+        return (node.site if node else "") or name
 
     # --- progress ------------------------------------------------------------------
-
-    @property
-    def events(self) -> list[JSON]:
-        """This start's Kubernetes Events by time, with every field that is read set.
-
-        KubeSpawner fails for all users on one Event without a time.
-        """
-        if not self.event_reflector:
-            return []
-        found = [
-            {"type": "Normal", **event, "lastTimestamp": progress.event_time(event)}
-            for event in self.event_reflector.resources.values()
-            if event["involvedObject"].get("name") == self.pod_name
-        ]
-        found.sort(key=lambda event: str(event["lastTimestamp"]))
-        uids = [event["metadata"]["uid"] for event in found]
-        old = uids.index(self._last_event) + 1 if self._last_event in uids else 0
-        return [
-            {**event, "message": event.get("message") or ""} for event in found[old:]
-        ]
 
     async def progress(self) -> AsyncIterator[JSON]:
         """Lines for the pending page: Events, then the job's standing when it changes.
@@ -382,10 +347,7 @@ class InterLinkSpawner(OffloadSettings, KubeSpawner):
                 yield {"message": progress.event_line(event)}
             pod = self._pod()
             if pod is not None and not pod.metadata.deletion_timestamp:
-                where = pod.spec.node_name or (
-                    self._plan.node.name if self._plan else ""
-                )
-                line = progress.sentence(pod, self._site(where), self.language)
+                line = progress.sentence(pod, self._site(pod), self.language)
                 if line != last:
                     last = line
                     yield {"progress": progress.percent(pod), "message": line}
@@ -437,12 +399,3 @@ def _remote(address: str) -> bool:
     except ValueError:
         return False
     return not (ip.is_loopback or ip.is_unspecified)
-
-
-def _gave_up(reflector: Any) -> bool:
-    """Whether a reflector watches no longer, or never began to."""
-    if reflector is None:
-        return False
-    loaded = reflector.first_load_future
-    failed = loaded.done() and (loaded.cancelled() or loaded.exception() is not None)
-    return bool(failed or (reflector.watch_task and reflector.watch_task.done()))

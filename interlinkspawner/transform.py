@@ -15,7 +15,7 @@ import json
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
 
-from .options import Plan
+from .plan import Plan
 
 TOKEN_VARIABLES = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
 """The hub's token in a server's environment; the second is its name of old."""

@@ -1,0 +1,79 @@
+"""The two budgets of a start, on a clock that is ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlink_sidecars.api import names
+from interlink_sidecars.api.kubernetes import Pod
+from interlinkspawner.language import Message
+from interlinkspawner.waiting import Wait
+
+
+def pod(state: str, phase: str = "Pending", uid: str = "new", **metadata: Any) -> Pod:
+    return Pod.model_validate(
+        {
+            "metadata": {
+                "name": "jupyter-ada",
+                "uid": uid,
+                "annotations": {names.JOB_STATE: state, names.BACKEND: "slurm"},
+                **metadata,
+            },
+            "status": {"phase": phase},
+        }
+    )
+
+
+def wait() -> Wait:
+    return Wait(begun=0, queue_limit=86400, start_limit=60, previous="old")
+
+
+def said(message: Message | None) -> str:
+    return message.say("en") if message else ""
+
+
+def test_a_long_queue_is_no_failure() -> None:
+    waiting = wait()
+    assert waiting.verdict(pod("queued"), "cnaf", 86400) is None
+    assert "did not start within 1 d" in said(
+        waiting.verdict(pod("queued"), "cnaf", 86401)
+    )
+
+
+def test_the_start_budget_counts_from_the_jobs_start() -> None:
+    waiting = wait()
+    assert waiting.verdict(pod("queued"), "cnaf", 80000) is None
+    assert waiting.verdict(pod("starting"), "cnaf", 80001) is None
+    assert waiting.verdict(pod("running", "Running"), "cnaf", 80061) is None
+    assert "did not answer within 1 min" in said(
+        waiting.verdict(pod("running", "Running"), "cnaf", 80062)
+    )
+
+
+def test_a_requeued_job_has_its_start_budget_again() -> None:
+    waiting = wait()
+    assert waiting.verdict(pod("running"), "cnaf", 10) is None
+    assert waiting.verdict(pod("queued"), "cnaf", 20) is None
+    assert waiting.verdict(pod("running"), "cnaf", 100) is None
+
+
+def test_the_servers_pod_of_before_is_no_part_of_this_start() -> None:
+    waiting = wait()
+    assert waiting.verdict(pod("failed", "Failed", uid="old"), "cnaf", 1) is None
+    assert waiting.verdict(None, "cnaf", 2) is None
+    assert waiting.verdict(pod("queued"), "cnaf", 3) is None
+
+
+def test_a_deleted_pod_ends_the_start() -> None:
+    waiting = wait()
+    assert waiting.verdict(pod("queued"), "cnaf", 1) is None
+    assert "was cancelled" in said(waiting.verdict(None, "cnaf", 2))
+    deleted = pod("queued", deletionTimestamp="2026-03-01T12:00:00Z")
+    assert "pod jupyter-ada was deleted" in said(wait().verdict(deleted, "cnaf", 1))
+
+
+def test_a_failed_job_says_why() -> None:
+    failed = pod("failed", "Failed")
+    assert said(wait().verdict(failed, "cnaf", 1)) == (
+        "The Slurm job on cnaf ended before its server was ready: Failed"
+    )
