@@ -216,7 +216,11 @@ class PrivateSlurm(Slurm):
 
     def _munged_options(self) -> list[str]:
         munge = self.directory / "munge"
+        # Everybody must be able to reach its socket, unless it is for one user only,
+        # whose home directory may be closed to others.
+        only_mine = ["--force"] if os.geteuid() else []
         return [
+            *only_mine,
             "--foreground",
             f"--key-file={munge}/key",
             f"--socket={munge}/socket",
