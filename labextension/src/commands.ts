@@ -25,9 +25,6 @@ export function addCommands(
     ),
     icon: jobIcon,
     describedBy: { args: { type: 'object', properties: {} } },
-    execute: () => {
-      app.shell.activateById(panel.id);
-      panel.node.focus();
-    }
+    execute: () => app.shell.activateById(panel.id)
   });
 }

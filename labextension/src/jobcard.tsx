@@ -107,15 +107,29 @@ function accelerator({ count, model, resource_type }: IAccelerator): string {
   return `${count} × ${model ? model.toUpperCase() : resource_type}`;
 }
 
+/** When a waiting job is expected to start; no promise. */
+function expectedStart({ job, now, trans }: IProps): string {
+  if (!job.estimated_start || kindOf(job.state) !== 'waiting') {
+    return '';
+  }
+  const seconds = (Date.parse(job.estimated_start) - now()) / 1000;
+  return seconds > 0
+    ? trans.__('in about %1', duration(Math.ceil(seconds), trans))
+    : trans.__('soon');
+}
+
 /** The facts that are known, each with its name. */
-function facts(job: IJob, trans: TranslationBundle): [string, string][] {
+function facts(props: IProps): [string, string][] {
+  const { job, trans } = props;
   const all: [string, string][] = [
+    [trans.__('Expected start'), expectedStart(props)],
     [trans.__('Job'), job.job_id],
     [trans.__('Accelerators'), job.accelerators.map(accelerator).join(', ')],
     [trans.__('Site'), job.site],
     [trans.__('Backend'), job.backend],
     [trans.__('Queue'), job.queue],
-    [trans.__('Node'), job.node]
+    [trans.__('Node'), job.node],
+    [trans.__('Exit code'), job.exit_code?.toString() ?? '']
   ];
   return all.filter(([, value]) => value);
 }
@@ -144,7 +158,7 @@ export function JobCard(props: IProps): JSX.Element {
       <Walltime {...props} />
       <Tunnel job={job} trans={trans} />
       <dl className="jp-InterLink-facts">
-        {facts(job, trans).map(([name, value]) => (
+        {facts(props).map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
             <dd>{value}</dd>

@@ -45,23 +45,33 @@ function Note({ log, trans }: IProps): JSX.Element | null {
   ) : null;
 }
 
-function Text({ log, trans }: IProps): JSX.Element {
-  const view = useRef<HTMLDivElement>(null);
-  const top = useRef(0);
+/**
+ * Keep a scrolled element at its end until somebody scrolls up.
+ *
+ * Text is laid out late, so that its height changes after it was added: what follows
+ * the end must follow every change of size.
+ */
+function useFollow(
+  view: React.RefObject<HTMLElement>,
+  content: React.RefObject<HTMLElement>
+) {
   const [following, setFollowing] = useState(true);
-  const [wrapped, setWrapped] = useState(true);
-
-  const toEnd = () => {
-    if (view.current) {
-      view.current.scrollTop = view.current.scrollHeight;
-    }
-  };
+  const top = useRef(0);
   useLayoutEffect(() => {
-    if (following) {
-      toEnd();
+    if (!following || !view.current || !content.current) {
+      return;
     }
-  });
-  const onScroll = ({ currentTarget }: React.UIEvent<HTMLDivElement>) => {
+    const element = view.current;
+    const toEnd = () => {
+      element.scrollTop = element.scrollHeight;
+    };
+    const observer = new ResizeObserver(toEnd);
+    observer.observe(element);
+    observer.observe(content.current);
+    toEnd();
+    return () => observer.disconnect();
+  }, [following, view, content]);
+  const onScroll = ({ currentTarget }: React.UIEvent<HTMLElement>) => {
     const { scrollTop, scrollHeight, clientHeight } = currentTarget;
     if (scrollTop + clientHeight >= scrollHeight - SLACK) {
       setFollowing(true);
@@ -71,6 +81,14 @@ function Text({ log, trans }: IProps): JSX.Element {
     }
     top.current = scrollTop;
   };
+  return { following, onScroll, jump: () => setFollowing(true) };
+}
+
+function Text({ log, trans }: IProps): JSX.Element {
+  const view = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const { following, onScroll, jump } = useFollow(view, content);
+  const [wrapped, setWrapped] = useState(true);
 
   return (
     <div className="jp-InterLink-logArea">
@@ -94,19 +112,21 @@ function Text({ log, trans }: IProps): JSX.Element {
         tabIndex={0}
         onScroll={onScroll}
       >
-        <Note log={log} trans={trans} />
-        {log.blocks.map(block => (
-          <Block key={block.first} block={block} />
-        ))}
-        {log.unfinished && (
-          <pre className="jp-InterLink-block">{log.unfinished}</pre>
-        )}
+        <div ref={content}>
+          <Note log={log} trans={trans} />
+          {log.blocks.map(block => (
+            <Block key={block.first} block={block} />
+          ))}
+          {log.unfinished && (
+            <pre className="jp-InterLink-block">{log.unfinished}</pre>
+          )}
+        </div>
       </div>
       {!following && (
         <button
           type="button"
           className="jp-InterLink-jump jp-mod-styled"
-          onClick={() => setFollowing(true)}
+          onClick={jump}
         >
           {trans.__('Jump to end')}
         </button>

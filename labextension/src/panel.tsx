@@ -55,7 +55,8 @@ function Notice({ model, trans, home }: IProps): JSX.Element | null {
     case 'unreachable':
       return (
         <p className={warning}>
-          {trans.__('The hub does not answer. Trying again.')} {model.problem}
+          {model.problem || trans.__('The hub does not answer.')}{' '}
+          {trans.__('Trying again.')}
         </p>
       );
   }
@@ -216,6 +217,11 @@ export class JobPanel extends ReactWidget {
   protected override onAfterHide(msg: Message): void {
     super.onAfterHide(msg);
     this._look();
+  }
+
+  protected override onActivateRequest(msg: Message): void {
+    super.onActivateRequest(msg);
+    this.node.focus();
   }
 
   /** The DOM's `visibilitychange`: the browser tab came or went. */

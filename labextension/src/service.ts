@@ -102,8 +102,8 @@ export class InterLinkService {
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, {}, this._settings);
-    } catch (error) {
-      throw new ServiceError('Unreachable', String(error), 0);
+    } catch {
+      throw new ServiceError('Unreachable', '', 0);
     }
     let body: unknown;
     try {

@@ -18,6 +18,25 @@ let text: string;
 let log: LogModel;
 let view: HTMLElement;
 
+/** Who wants to know that the text has grown. */
+const observers = new Set<() => void>();
+
+window.ResizeObserver = class implements ResizeObserver {
+  constructor(callback: ResizeObserverCallback) {
+    this._resized = () => callback([], this);
+  }
+  observe(): void {
+    observers.add(this._resized);
+  }
+  unobserve(): void {
+    this.disconnect();
+  }
+  disconnect(): void {
+    observers.delete(this._resized);
+  }
+  private _resized: () => void;
+};
+
 /** What jsdom does not do: lay lines out, ten pixels each. */
 function layOut(element: HTMLElement): void {
   const lines = () => element.textContent!.split('\n').length;
@@ -28,6 +47,7 @@ function layOut(element: HTMLElement): void {
 async function write(lines: number): Promise<void> {
   text += 'a line\n'.repeat(lines);
   await act(() => jest.advanceTimersByTimeAsync(2100));
+  observers.forEach(resized => resized());
 }
 
 function scroll(top: number): void {

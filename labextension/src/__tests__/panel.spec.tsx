@@ -68,6 +68,21 @@ describe('the card', () => {
     expect(screen.getByText('Two boards are taken.')).toBeTruthy();
   });
 
+  it.each([
+    ['2026-11-22T12:42:00Z', 'in about 12 min'],
+    ['2026-11-22T12:29:00Z', 'soon']
+  ])('says when a waiting job may start: %s', async (start, text) => {
+    await show(job({ state: 'queued', estimated_start: start }));
+    expect(facts()['Expected start']).toBe(text);
+  });
+
+  it('says how the job ended', async () => {
+    await show(job({ state: 'failed', exit_code: 137 }));
+    expect(screen.getByText('Failed')).toBeTruthy();
+    expect(facts()['Exit code']).toBe('137');
+    expect(screen.queryByRole('progressbar')).toBeNull();
+  });
+
   it('asks to save in time', async () => {
     await show(job({ deadline: '2026-11-22T12:40:00Z' }));
     expect(screen.getByText(/Save your work/)).toBeTruthy();
@@ -145,6 +160,14 @@ describe('the panel', () => {
     model.access = 'denied';
     await show();
     expect(screen.getByRole('link').getAttribute('href')).toBe('/hub/home');
+  });
+
+  it('says what the service says, where it says something', async () => {
+    model.access = 'unreachable';
+    model.problem = 'Kubernetes does not answer.';
+    await show(job());
+    expect(screen.getByText(/Kubernetes does not answer. Trying/)).toBeTruthy();
+    expect(screen.queryByText(/The hub does not answer/)).toBeNull();
   });
 
   it('keeps the card while the hub does not answer', async () => {
