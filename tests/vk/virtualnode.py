@@ -6,6 +6,7 @@ Everything is waited for by a watch on the API server, never by a sleep.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -17,7 +18,13 @@ from deploy.local.cluster import Cluster
 from deploy.local.processes import Process, logged
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
-from interlink_vk.kube import KubeClient, node_path, object_path, pod_path
+from interlink_vk.kube import (
+    KubeClient,
+    NotFoundError,
+    node_path,
+    object_path,
+    pod_path,
+)
 
 PROGRAM = Path(sys.executable).with_name("interlink-vk")
 FPGA = "xilinx.com/fpga"
@@ -77,7 +84,8 @@ class VirtualNode:
 
     async def stop(self) -> None:
         await self.process.stop()
-        await self.kube.delete(node_path(self.name))
+        with contextlib.suppress(NotFoundError):
+            await self.kube.delete(node_path(self.name))
 
     # --- pods ------------------------------------------------------------------------
 

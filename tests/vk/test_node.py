@@ -1,0 +1,155 @@
+"""The virtual node in a real cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.processes import ProcessError
+from interlink_sidecars.api import names
+from interlink_sidecars.api.kubernetes import JSON
+from interlink_vk.kube import lease_path, node_path
+from tests.vk.conftest import NodeFactory
+from tests.vk.sidecar import Sidecar
+from tests.vk.virtualnode import FPGA, VirtualNode
+
+
+@pytest.fixture
+async def sidecar() -> AsyncIterator[Sidecar]:
+    sidecar = Sidecar()
+    sidecar.ping = offer(total=2, used=0)
+    sidecar.start()
+    yield sidecar
+    await sidecar.stop()
+
+
+@pytest.fixture
+async def node(new_node: NodeFactory, sidecar: Sidecar) -> VirtualNode:
+    node = await new_node(sidecar.url, queue_depth=10)
+    await node.ready("True")
+    return node
+
+
+def offer(total: int, used: int, **ping: object) -> JSON:
+    fpga = {"resourceType": FPGA, "available": str(total), "model": "U55C"}
+    accelerators = [fpga | {"total": total, "used": used}]
+    return {"status": "ok", "resources": {"accelerators": accelerators}} | ping
+
+
+def inventory(node: JSON) -> JSON:
+    found: JSON = json.loads(node["metadata"]["annotations"][names.INVENTORY])
+    return found
+
+
+def taints(node: JSON) -> set[str]:
+    return {taint["key"] for taint in node["spec"].get("taints") or []}
+
+
+async def changed(node: VirtualNode, expected: str, is_so: object) -> JSON:
+    assert callable(is_so)
+    async for document in node.follow(node_path(), node.name):
+        if document is not None and is_so(document):
+            return document
+    raise AssertionError(expected)
+
+
+async def test_describe_shows_what_a_kubernetes_person_expects(
+    node: VirtualNode,
+) -> None:
+    text = await node.cluster.kubectl("describe", "node", node.name)
+    for words in (
+        f"kubernetes.io/hostname={node.name}",
+        "model.interlinkspawner/u55c=xilinx.com_fpga",
+        f"{names.TAINT}=true:NoSchedule",
+        "SidecarReady",
+        "InternalIP:  127.0.0.1",
+        f"HolderIdentity:  {node.name}",
+    ):
+        assert words in text
+    document = await node.kube.get(node_path(node.name))
+    assert document["status"]["capacity"][FPGA] == "2"
+    assert document["status"]["allocatable"][FPGA] == "12"
+
+
+async def test_the_inventory_follows_the_site(
+    node: VirtualNode, sidecar: Sidecar
+) -> None:
+    sidecar.ping = offer(total=2, used=1)
+    document = await changed(
+        node, "one free", lambda n: inventory(n)["accelerators"][0]["free"] == 1
+    )
+    version = document["metadata"]["resourceVersion"]
+    sidecar.ping = offer(total=3, used=1, status="degraded", message="a board is lost")
+    document = await changed(
+        node, "degraded", lambda n: inventory(n)["status"] == "degraded"
+    )
+    assert inventory(document)["message"] == "a board is lost"
+    assert document["status"]["capacity"][FPGA] == "3"
+    assert document["metadata"]["resourceVersion"] != version
+
+
+async def test_taints_come_and_go_with_the_site_and_others_stay(
+    node: VirtualNode, sidecar: Sidecar
+) -> None:
+    await node.cluster.kubectl("taint", "node", node.name, "mine=1:NoSchedule")
+    sidecar.ping = offer(2, 0, taints=[{"key": "maintenance", "effect": "NoSchedule"}])
+    await changed(node, "tainted", lambda n: "maintenance" in taints(n))
+    await node.process.kill()
+    sidecar.ping = offer(2, 0, taints=[])
+    await node.start()
+    document = await changed(node, "clear", lambda n: "maintenance" not in taints(n))
+    assert {names.TAINT, "mine"} <= taints(document)
+
+
+async def test_what_others_break_is_put_right(node: VirtualNode) -> None:
+    uid = (await node.kube.get(node_path(node.name)))["metadata"]["uid"]
+    await node.cluster.kubectl("label", "node", node.name, "kubernetes.io/hostname-")
+    await changed(
+        node,
+        "labelled",
+        lambda n: n["metadata"]["labels"].get("kubernetes.io/hostname") == node.name,
+    )
+    await node.kube.delete(node_path(node.name))
+    await changed(node, "made again", lambda n: n["metadata"]["uid"] != uid)
+
+
+async def test_a_restart_adopts_the_node_and_its_lease(node: VirtualNode) -> None:
+    before = await node.kube.get(node_path(node.name))
+    await node.process.restart()
+    await node.ready("True")
+    after = await node.kube.get(node_path(node.name))
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    lease = await node.kube.get(lease_path(node.name))
+    owner = lease["metadata"]["ownerReferences"][0]
+    assert owner["uid"] == before["metadata"]["uid"]
+    assert lease["spec"]["leaseDurationSeconds"] == 40
+
+
+async def test_a_real_node_of_that_name_is_left_alone(
+    new_node: NodeFactory, node: VirtualNode, sidecar: Sidecar
+) -> None:
+    await node.process.stop()
+    path = node_path(node.name)
+    label = {"metadata": {"labels": {names.VIRTUAL_NODE_LABEL: None}}}
+    await node.kube.patch(path, label, "merge")
+    with pytest.raises(ProcessError, match="not a virtual one"):
+        await node.start()
+
+
+async def test_a_clean_stop_removes_the_node_only_if_told_so(
+    node: VirtualNode,
+) -> None:
+    await node.process.stop()
+    assert node.process.returncode == 0
+    assert await node.kube.get(node_path(node.name))
+    settings = json.loads(node.config.read_text())
+    settings["VirtualKubelet"]["delete_node_on_stop"] = True
+    node.config.write_text(json.dumps(settings))
+    await node.start()
+    await node.process.stop()
+    items, _ = await node.kube.list_items(
+        node_path(), fieldSelector=f"metadata.name={node.name}"
+    )
+    assert items == []
