@@ -14,8 +14,6 @@ from traitlets import Integer
 
 from interlink_sidecars.api.errors import ApiError, UnreachableError
 
-from .jobs import Job
-
 Caller: TypeAlias = dict[str, Any]
 """JupyterHub's model of a token: ``name``, ``kind``, ``scopes`` …"""
 
@@ -59,8 +57,8 @@ class Authorization(HubOAuth):
         return caller
 
 
-def may_read(caller: Caller, job: Job) -> bool:
-    """Whether the caller may use the job's server, or was granted its state and logs.
+def may_read(caller: Caller, owner: str, server: str) -> bool:
+    """Whether the caller may use this server, or was granted the owner's jobs.
 
     Page tokens hold ``access:servers!server=…`` for their own server without any
     configuration; ``custom:interlink:read`` is for support staff and for the pages of
@@ -68,7 +66,7 @@ def may_read(caller: Caller, job: Job) -> bool:
     refuse those who hold it for one user only.
     """
     wanted = {
-        f"access:servers!server={job.owner}/{job.server}",
-        f"custom:interlink:read!user={job.owner}",
+        f"access:servers!server={owner}/{server}",
+        f"custom:interlink:read!user={owner}",
     }
     return bool(check_scopes(wanted, set(caller["scopes"])))

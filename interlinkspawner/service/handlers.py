@@ -32,7 +32,7 @@ from .authorization import (
     UnauthorizedError,
     may_read,
 )
-from .jobs import Job, job
+from .jobs import Job, job, server_of
 from .logs import Logs
 from .pods import Pods, Record
 
@@ -74,13 +74,11 @@ class ServiceHandler(HubOAuthenticated, RequestHandler):
                 "Kubernetes has not told the jobs yet. Try again in a moment.",
                 reason="KubernetesUnreachable",
             )
-        records = sorted(
-            self.pods,
-            key=lambda record: record.pod["metadata"]["creationTimestamp"],
-            reverse=True,
-        )
-        jobs = [self._job(record) for record in records]
-        return [each for each in jobs if may_read(caller, each)]
+        visible = [
+            record for record in self.pods if may_read(caller, *server_of(record.pod))
+        ]
+        visible.sort(key=lambda record: record.created_at, reverse=True)
+        return [self._job(record) for record in visible]
 
     def visible_job(self, caller: Caller, uid: str) -> tuple[Job, Pod]:
         """One job and its pod.
@@ -95,10 +93,9 @@ class ServiceHandler(HubOAuthenticated, RequestHandler):
                 f"There is no job {uid}. Ended jobs are kept for"
                 f" {self.pods.keep_ended / 3600:g} hours."
             )
-        found = self._job(record)
-        if not may_read(caller, found):
+        if not may_read(caller, *server_of(record.pod)):
             raise ForbiddenError(f"{caller['name']} may not see the job {uid}.")
-        return found, Pod.model_validate(record.pod)
+        return self._job(record), Pod.model_validate(record.pod)
 
     def _job(self, record: Record) -> Job:
         observed_at = record.gone_at or self.pods.observed_at or datetime.now(UTC)

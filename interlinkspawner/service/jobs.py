@@ -106,6 +106,12 @@ def is_job(pod: Pod) -> bool:
     )
 
 
+def server_of(raw: JSON) -> tuple[str, str]:
+    """Owner and server name of a pod for which :func:`is_job` holds."""
+    notes = raw["metadata"]["annotations"]
+    return notes[names.HUB_USERNAME], notes.get(names.HUB_SERVERNAME, "")
+
+
 def job(raw: JSON, observed_at: datetime, gone_at: datetime | None = None) -> Job:
     """The job behind a pod for which :func:`is_job` holds.
 
@@ -120,10 +126,11 @@ def job(raw: JSON, observed_at: datetime, gone_at: datetime | None = None) -> Jo
     end = _terminated(pod)
     state = _state(pod, gone=gone_at is not None)
     reason, message = _explanation(pod, queue, end, state, gone=gone_at is not None)
+    owner, server = server_of(raw)
     return Job(
         id=pod.uid,
-        owner=notes[names.HUB_USERNAME],
-        server=notes.get(names.HUB_SERVERNAME, ""),
+        owner=owner,
+        server=server,
         site=notes.get(names.SITE, ""),
         backend=notes.get(names.BACKEND, ""),
         node=pod.spec.node_name,

@@ -27,7 +27,7 @@ from interlink_sidecars.api.kubernetes import Pod
 from .jobs import Document
 from .pods import Pods, Record
 
-_RETRY_SECONDS: Final = 2
+_RETRY_SECONDS: Final = (1, 2, 5, 15)
 _FIRST_SECONDS: Final = 2
 
 
@@ -137,7 +137,8 @@ class ContainerLog:
         self, stream: Callable[[], AsyncGenerator[bytes, None]], *, capacity: int
     ) -> None:
         self._stream = stream
-        self._ended = asyncio.Event()
+        self._news = asyncio.Event()
+        self._ended = False
         self._gone = False
         self.ring = Ring(capacity)
         self.answered = asyncio.Event()
@@ -145,18 +146,27 @@ class ContainerLog:
         self.complete = False
         self.message = ""
 
-    def end(self, *, gone: bool) -> None:
-        """The container has ended, and its pod may be gone too."""
-        self._ended.set()
+    def pod_changed(self, *, ended: bool, gone: bool) -> None:
+        """Something happened to the pod; ``ended`` and ``gone`` are for good."""
+        self._ended = ended
         self._gone = gone
+        self._news.set()
 
     async def read(self) -> None:
         """Feed the ring until the log is complete; may be cancelled and repeated."""
-        while not self.complete:
+        waits = iter(_RETRY_SECONDS)
+        while True:
+            self._news.clear()
+            size = self.ring.size
             await self._pass()
             self.answered.set()
-            if not self.complete:
-                await self._pause()
+            if self.complete:
+                return
+            if self.ring.size > size:
+                waits = iter(_RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(next(waits, _RETRY_SECONDS[-1])):
+                    await self._news.wait()
 
     async def _pass(self) -> None:
         """Read the log once, from its first byte to wherever it stops now.
@@ -164,7 +174,7 @@ class ContainerLog:
         A pass that began after the container's end and reached the end of the log
         has seen all of it.
         """
-        ended = self._ended.is_set()
+        ended = self._ended
         try:
             async with aclosing(self._stream()) as stream:
                 same = await self._take(stream)
@@ -191,14 +201,6 @@ class ContainerLog:
                 self.answered.set()
         return True
 
-    async def _pause(self) -> None:
-        """Wait before the next pass; news of the container's end cuts it short."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_RETRY_SECONDS):
-                if self._ended.is_set():
-                    await asyncio.sleep(_RETRY_SECONDS)
-                await self._ended.wait()
-
 
 @dataclass(slots=True)
 class _Reader:
@@ -214,7 +216,7 @@ class Logs(LoggingConfigurable):
     """The logs of all containers that were asked for or have ended."""
 
     capacity = Integer(
-        512 * 1024, help="Bytes kept of each container's log, the last ones."
+        256 * 1024, help="Bytes kept of each container's log, the last ones."
     ).tag(config=True)
 
     idle = Float(
@@ -268,18 +270,19 @@ class Logs(LoggingConfigurable):
         return True
 
     def _pod_changed(self, record: Record) -> None:
-        """Secure the logs of a pod that is about to leave or has ended."""
+        """Tell the readers, and secure the logs of a pod that leaves or has ended."""
         pod = Pod.model_validate(record.pod)
         gone = record.gone_at is not None
         ended = gone or pod.phase in {"Succeeded", "Failed"}
-        if not (ended or pod.metadata.deletion_timestamp):
-            return
+        leaving = ended or pod.metadata.deletion_timestamp is not None
         for container in pod.spec.containers:
+            if not leaving and (pod.uid, container.name) not in self._readers:
+                continue
             reader = self._reader(pod, container.name)
-            reader.kept = True
-            if ended:
-                reader.log.end(gone=gone)
-            self._start(reader)
+            reader.log.pod_changed(ended=ended, gone=gone)
+            if leaving:
+                reader.kept = True
+                self._start(reader)
 
     def _sweep(self) -> None:
         """Stop readers without viewers, and forget the logs of forgotten pods."""

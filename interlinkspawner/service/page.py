@@ -7,6 +7,7 @@ value is escaped, for logs and scheduler messages come from foreign sites.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from jinja2 import Environment, PackageLoader
@@ -21,8 +22,16 @@ CONTENT_SECURITY_POLICY: Final = (
     " form-action 'none'; frame-ancestors 'none'"
 )
 
+
+def _shown(value: object) -> object:
+    """Times as people read them; everything else as it is."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return value
+
+
 _TEMPLATES = Environment(
-    loader=PackageLoader("interlinkspawner.service"), autoescape=True
+    loader=PackageLoader("interlinkspawner.service"), autoescape=True, finalize=_shown
 )
 
 

@@ -44,6 +44,11 @@ class Record:
         """The pod's UID."""
         return str(self.pod["metadata"]["uid"])
 
+    @property
+    def created_at(self) -> str:
+        """RFC 3339 time in UTC, in which order of text is order of time."""
+        return str(self.pod["metadata"]["creationTimestamp"])
+
 
 class Pods(LoggingConfigurable):
     """List and watch of the offloaded pods in one namespace."""

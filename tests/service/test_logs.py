@@ -85,7 +85,7 @@ def test_offset_beyond_the_end_reads_nothing() -> None:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(logs, "_RETRY_SECONDS", (0,))
 
 
 class Upstream:
@@ -107,7 +107,7 @@ def log_of(*passes: list[bytes | ApiError]) -> ContainerLog:
 
 async def test_log_of_an_ended_container_is_complete_after_one_pass() -> None:
     log = log_of([b"one\n", b"two\n"])
-    log.end(gone=False)
+    log.pod_changed(ended=True, gone=False)
     await log.read()
     assert log.complete
     assert log.ring.read(0, 100) == b"one\ntwo\n"
@@ -115,7 +115,7 @@ async def test_log_of_an_ended_container_is_complete_after_one_pass() -> None:
 
 async def test_broken_log_goes_on_where_it_was() -> None:
     log = log_of([b"one\n", LOST], [b"one", b"\ntwo\n"])
-    log.end(gone=False)
+    log.pod_changed(ended=True, gone=False)
     generation = log.ring.generation
     await log.read()
     assert log.ring.read(0, 100) == b"one\ntwo\n"
@@ -124,7 +124,7 @@ async def test_broken_log_goes_on_where_it_was() -> None:
 
 async def test_log_that_reads_differently_is_a_new_generation() -> None:
     log = log_of([b"one\n", LOST], [b"ONE\ntwo\n"], [b"ONE\ntwo\n"])
-    log.end(gone=False)
+    log.pod_changed(ended=True, gone=False)
     generation = log.ring.generation
     await log.read()
     assert log.ring.read(0, 100) == b"ONE\ntwo\n"
@@ -137,13 +137,13 @@ async def test_pass_that_began_before_the_end_is_read_again() -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         group.create_task(log.read())
         await log.answered.wait()
-        log.end(gone=False)
+        log.pod_changed(ended=True, gone=False)
     assert log.ring.read(0, 100) == b"one\ntwo\n"
 
 
 async def test_log_of_a_pod_that_is_gone_is_what_was_read_of_it() -> None:
     log = log_of([b"one\n", LOST], [GONE])
-    log.end(gone=True)
+    log.pod_changed(ended=True, gone=True)
     await log.read()
     assert log.complete
     assert log.ring.read(0, 100) == b"one\n"
@@ -156,6 +156,6 @@ async def test_error_is_told_until_the_log_answers() -> None:
         group.create_task(log.read())
         await log.answered.wait()
         assert log.message == "The container is waiting to start."
-        log.end(gone=False)
+        log.pod_changed(ended=True, gone=False)
     assert log.message == ""
     assert log.ring.read(0, 100) == b"hello"
