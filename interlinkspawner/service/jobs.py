@@ -63,8 +63,9 @@ class Job(Document):
     """One offloaded server. Times are absent until they are known.
 
     ``id`` is the pod's UID; ``server`` is empty for the owner's default server.
-    ``node`` is the virtual node, ``queue`` the scheduler's partition. ``reason`` and
-    ``scheduler_state`` are the scheduler's words, ``message`` is a sentence.
+    ``node`` is the virtual node, ``site`` its site or else the node again, ``queue``
+    the scheduler's partition. ``reason`` and ``scheduler_state`` are the scheduler's
+    words, ``message`` is a sentence.
     ``observed_at`` is when Kubernetes last confirmed all this.
     """
 
@@ -131,7 +132,7 @@ def job(raw: JSON, observed_at: datetime, gone_at: datetime | None = None) -> Jo
         id=pod.uid,
         owner=owner,
         server=server,
-        site=notes.get(names.SITE, ""),
+        site=notes.get(names.SITE) or pod.spec.node_name,
         backend=notes.get(names.BACKEND, ""),
         node=pod.spec.node_name,
         job_id=_job_id(pod),

@@ -15,6 +15,7 @@ from tornado.web import Application
 
 from deploy.local.processes import free_port
 from interlink_sidecars.api import names
+from interlink_vk.gateway.gateway import Gateway
 from tests.deploy.chart import DEPLOY, SERVICE_TOKEN, configuration, values
 from tests.service.hub import Hub
 
@@ -109,6 +110,15 @@ def test_iam_groups_of_either_token_profile(user: dict[str, Any]) -> None:
     exec(compile(functions, "iam-groups", "exec"), scope)
     groups = scope["iam_groups"]({"oauth_user": user})
     assert groups == {"users/jhub", "admins/jhub"}
+
+
+def test_network_policies_open_the_ports_of_the_tunnels() -> None:
+    chart = values("z2jh-values.yaml")
+    hub = chart["hub"]["networkPolicy"]["egress"][0]
+    proxy = chart["proxy"]["chp"]["networkPolicy"]["egress"][0]
+    first, last = Gateway().ports
+    assert hub == proxy
+    assert hub["ports"] == [{"port": first, "endPort": last}]
 
 
 def tolerations(document: Any) -> Iterator[Any]:
