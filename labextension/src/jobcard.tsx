@@ -112,9 +112,9 @@ function expectedStart({ job, now, trans }: IProps): string {
   if (!job.estimated_start || kindOf(job.state) !== 'waiting') {
     return '';
   }
-  const seconds = (Date.parse(job.estimated_start) - now()) / 1000;
-  return seconds > 0
-    ? trans.__('in about %1', duration(Math.ceil(seconds), trans))
+  const minutes = Math.ceil((Date.parse(job.estimated_start) - now()) / 60_000);
+  return minutes > 0
+    ? trans.__('in about %1', duration(minutes * 60, trans))
     : trans.__('soon');
 }
 

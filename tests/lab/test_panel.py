@@ -87,6 +87,8 @@ class Service:
 @pytest.fixture(scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """URL of a JupyterLab that believes a hub has started it."""
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed")
     home = tmp_path_factory.mktemp("lab")
     page_config = home / "etc" / "labconfig" / "page_config.json"
     page_config.parent.mkdir(parents=True)
