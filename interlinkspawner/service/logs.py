@@ -172,8 +172,12 @@ class ContainerLog:
         """Read the log once, from its first byte to wherever it stops now.
 
         A pass that began after the container's end and reached the end of the log
-        has seen all of it.
+        has seen all of it. Of a pod that is gone nothing is read any more: the next
+        server of the same user has a pod of the same name.
         """
+        if self._gone:
+            self.complete = True
+            return
         ended = self._ended
         try:
             async with aclosing(self._stream()) as stream:
@@ -182,7 +186,6 @@ class ContainerLog:
             self.complete = ended and same
         except ApiError as error:
             self.message = error.message
-            self.complete = self._gone and error.status == 404
 
     async def _take(self, stream: AsyncGenerator[bytes, None]) -> bool:
         """Append what is new; False where the log is another one than before."""
