@@ -65,7 +65,7 @@ c.JupyterHub.services = [
 c.JupyterHub.load_roles = [
     {
         "name": "operator",  # for the one who runs the demo, and for the tests
-        "scopes": ["admin:users", "admin:servers", "access:servers"],
+        "scopes": ["admin:users", "admin:servers", "access:servers", "tokens"],
         "services": ["operator"],
     }
 ]
