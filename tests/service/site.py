@@ -7,10 +7,10 @@ kubelet writes what the test tells it to.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -31,6 +31,7 @@ class Log:
         self.data = b""
         self.ended = False
         self.refused = ""
+        self.followers = 0
         self._changed = asyncio.Condition()
 
     async def write(self, data: bytes, *, end: bool = False) -> None:
@@ -53,6 +54,8 @@ class Log:
 class LogsHandler(RequestHandler):
     """``GET /containerLogs/<namespace>/<pod>/<container>``."""
 
+    following: asyncio.Task[None] | None = None
+
     async def get(self, pod: str) -> None:
         log = self.settings["logs"].get(pod)
         if log is None or log.refused:
@@ -60,10 +63,23 @@ class LogsHandler(RequestHandler):
             self.set_status(500)
             self.finish(log.refused if log else "no such job")
             return
-        await self.flush()
-        async for data in log.follow():
-            self.write(data)
+        self.following = asyncio.ensure_future(self._send(log))
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.following
+
+    def on_connection_close(self) -> None:
+        if self.following:
+            self.following.cancel()
+
+    async def _send(self, log: Log) -> None:
+        log.followers += 1
+        try:
             await self.flush()
+            async for data in log.follow():
+                self.write(data)
+                await self.flush()
+        finally:
+            log.followers -= 1
 
 
 class Site:
@@ -74,7 +90,7 @@ class Site:
         self.namespace = namespace
         self.logs: dict[str, Log] = {}
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The node registered, its kubelet API served."""
         pair = self.cluster.serving_certificate("127.0.0.1")

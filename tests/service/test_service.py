@@ -229,6 +229,42 @@ async def test_log_that_nobody_read_is_kept_all_the_same(
     assert response.json()["data"] == "Traceback: why it failed\n"
 
 
+async def test_log_without_viewers_is_no_longer_followed(
+    service: Service, site: Site, alice: str, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    kubeconfig = site.cluster.kubeconfig("service", NAMESPACE)
+    process = service_process(
+        tmp_path, url, service.hub.api_url, kubeconfig, "--Logs.idle=0.5"
+    )
+    there = Service(service.hub, process, url)
+    uid = await site.submit("idle", "alice")
+    log = site.logs["idle"]
+    await log.write(b"one\n")
+    path = f"jobs/{uid}/logs/notebook?offset="
+
+    async def followers() -> int:
+        return log.followers
+
+    process.start()
+    try:
+        await process.ready(listening(int(url.rpartition(":")[2])))
+        await known(there, uid, alice, "requested")
+        first = (await there.get(path + "0", alice)).json()
+        assert first["data"] == "one\n"
+        assert log.followers == 1
+        await until(followers, lambda count: count == 0)
+        await log.write(b"two\n")
+        again = await until(
+            lambda: there.get(path + "4", alice),
+            lambda response: response.json()["data"] != "",
+        )
+        assert again.json()["data"] == "two\n"
+        assert again.json()["generation"] == first["generation"]
+    finally:
+        await process.stop()
+
+
 async def test_log_says_why_there_is_none(
     service: Service, site: Site, alice: str
 ) -> None:
