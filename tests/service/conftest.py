@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.local.cluster import Cluster
-from deploy.local.processes import Process, free_port
+from deploy.local.processes import Process, free_port, listening
 from tests.service.hub import PYTHON, Hub
 from tests.service.site import Site
 
@@ -89,6 +90,23 @@ async def site(cluster: Cluster) -> AsyncIterator[Site]:
         yield site
 
 
+@asynccontextmanager
+async def serving(
+    hub: Hub, directory: Path, kubeconfig: Path, *options: str
+) -> AsyncIterator[Service]:
+    """A service of its own, without the proxy, from its first answer on."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = service_process(directory, url, hub.api_url, kubeconfig, *options)
+    process.start()
+    try:
+        await process.ready(listening(port))
+        yield Service(hub, process, url)
+    finally:
+        await process.stop()
+    assert process.returncode == 0
+
+
 @pytest.fixture(scope="session")
 async def service(
     site: Site, tmp_path_factory: pytest.TempPathFactory
@@ -96,8 +114,7 @@ async def service(
     directory = tmp_path_factory.mktemp("service")
     url = f"http://127.0.0.1:{free_port()}"
     hub = Hub(directory, _HUB.format(url=url, token=SERVICE_TOKEN))
-    kubeconfig = site.cluster.kubeconfig("service", NAMESPACE)
-    process = service_process(directory, url, hub.api_url, kubeconfig)
+    process = service_process(directory, url, hub.api_url, site.kubeconfig)
     process.start()
     try:
         async with hub.running():

@@ -11,6 +11,7 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -89,6 +90,11 @@ class Site:
         self.cluster = cluster
         self.namespace = namespace
         self.logs: dict[str, Log] = {}
+
+    @property
+    def kubeconfig(self) -> Path:
+        """With the rights of the hub service in this namespace, and no more."""
+        return self.cluster.kubeconfig("service", self.namespace)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

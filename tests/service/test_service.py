@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from deploy.local.processes import free_port, listening, logged
-from tests.service.conftest import NAMESPACE, Service, service_process
+from deploy.local.processes import free_port, logged
+from tests.service.conftest import Service, service_process, serving
+from tests.service.hub import Hub
 from tests.service.site import NODE, Site
 from tests.service.wire import Wire
 
@@ -117,31 +118,18 @@ async def test_nobody_gets_an_answer_in_json_without_a_redirect(
 async def test_revoked_token_is_refused_soon(
     service: Service, site: Site, tmp_path: Path
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    process = service_process(
-        tmp_path,
-        url,
-        service.hub.api_url,
-        site.cluster.kubeconfig("service", NAMESPACE),
-        "--Authorization.cache_max_age=1",
-    )
     document = await service.hub.api(
         "POST", "/users/alice/tokens", {"scopes": ["access:servers!server=alice/"]}
     )
-    there = Service(service.hub, process, url)
+    option = "--Authorization.cache_max_age=1"
+    async with serving(service.hub, tmp_path, site.kubeconfig, option) as there:
 
-    async def status() -> int:
-        return (await there.get("jobs", document["token"])).status_code
+        async def status() -> int:
+            return (await there.get("jobs", document["token"])).status_code
 
-    process.start()
-    try:
-        await process.ready(listening(int(url.rpartition(":")[2])))
         await until(status, lambda code: code == 200)
         await service.hub.api("DELETE", f"/users/alice/tokens/{document['id']}")
         await until(status, lambda code: code == 401)
-    finally:
-        await process.stop()
-    assert process.returncode == 0
 
 
 async def test_unknown_things_are_told_in_json(
@@ -232,12 +220,6 @@ async def test_log_that_nobody_read_is_kept_all_the_same(
 async def test_log_without_viewers_is_no_longer_followed(
     service: Service, site: Site, alice: str, tmp_path: Path
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    kubeconfig = site.cluster.kubeconfig("service", NAMESPACE)
-    process = service_process(
-        tmp_path, url, service.hub.api_url, kubeconfig, "--Logs.idle=0.5"
-    )
-    there = Service(service.hub, process, url)
     uid = await site.submit("idle", "alice")
     log = site.logs["idle"]
     await log.write(b"one\n")
@@ -246,9 +228,8 @@ async def test_log_without_viewers_is_no_longer_followed(
     async def followers() -> int:
         return log.followers
 
-    process.start()
-    try:
-        await process.ready(listening(int(url.rpartition(":")[2])))
+    option = "--Logs.idle=0.5"
+    async with serving(service.hub, tmp_path, site.kubeconfig, option) as there:
         await known(there, uid, alice, "requested")
         first = (await there.get(path + "0", alice)).json()
         assert first["data"] == "one\n"
@@ -259,10 +240,8 @@ async def test_log_without_viewers_is_no_longer_followed(
             lambda: there.get(path + "4", alice),
             lambda response: response.json()["data"] != "",
         )
-        assert again.json()["data"] == "two\n"
-        assert again.json()["generation"] == first["generation"]
-    finally:
-        await process.stop()
+    assert again.json()["data"] == "two\n"
+    assert again.json()["generation"] == first["generation"]
 
 
 async def test_log_says_why_there_is_none(
@@ -310,46 +289,31 @@ async def test_pages_send_others_away(service: Service, site: Site, alice: str) 
 async def test_outage_of_kubernetes_shows_in_the_age_of_the_jobs(
     service: Service, site: Site, alice: str, tmp_path: Path
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    admin = json.loads(site.cluster.kubeconfig("service", NAMESPACE).read_text())
-    cluster = admin["clusters"][0]["cluster"]
+    access = json.loads(site.kubeconfig.read_text())
+    cluster = access["clusters"][0]["cluster"]
     wire = Wire(int(cluster["server"].rpartition(":")[2]))
     cluster["server"] = f"https://127.0.0.1:{await wire.listen()}"
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(admin))
-    process = service_process(tmp_path, url, service.hub.api_url, kubeconfig)
+    kubeconfig.write_text(json.dumps(access))
     uid = await site.submit("outage", "alice")
-    process.start()
-    try:
-        await process.ready(listening(int(url.rpartition(":")[2])))
-        there = Service(service.hub, process, url)
+    async with serving(service.hub, tmp_path, kubeconfig) as there:
         before = await known(there, uid, alice, "requested")
         wire.cut()
-        await process.ready(logged("Next try in"))
-        during = await there.job(uid, alice)
-        assert during == before
+        await there.process.ready(logged("Next try in"))
+        assert await there.job(uid, alice) == before
         await site.annotate("outage", JOB_STATE="running")
         wire.mend()
         after = await known(there, uid, alice, "running")
-        assert after["observed_at"] >= before["observed_at"]
-    finally:
-        await process.stop()
-        await wire.close()
+    assert after["observed_at"] >= before["observed_at"]
+    await wire.close()
 
 
 async def test_hub_that_does_not_answer_is_told_in_json(
-    site: Site, service: Service, alice: str, tmp_path: Path
+    site: Site, alice: str, tmp_path: Path
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    nowhere = f"http://127.0.0.1:{free_port()}/hub/api"
-    kubeconfig = site.cluster.kubeconfig("service", NAMESPACE)
-    process = service_process(tmp_path, url, nowhere, kubeconfig)
-    process.start()
-    try:
-        await process.ready(listening(int(url.rpartition(":")[2])))
-        response = await Service(service.hub, process, url).get("jobs", alice)
-    finally:
-        await process.stop()
+    nobody = Hub(tmp_path, "")
+    async with serving(nobody, tmp_path, site.kubeconfig) as there:
+        response = await there.get("jobs", alice)
     assert response.status_code == 503
     assert response.json()["reason"] == "HubUnreachable"
     assert response.headers["retry-after"]
