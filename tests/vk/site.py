@@ -53,17 +53,16 @@ class Site:
         return [path.parent for path in self.directory.glob("state/jobs/*/queued")]
 
     def living(self) -> list[int]:
-        """Processes that belong to a job of this site."""
-        root = str(self.directory / "state")
+        """Processes of this site's jobs: their working directory is the site's."""
         return [
             int(path.parent.name)
-            for path in Path("/proc").glob("[0-9]*/cmdline")
-            if root in _text(path) and int(path.parent.name) != self.process.pid
+            for path in Path("/proc").glob("[0-9]*/cwd")
+            if _target(path).startswith(str(self.directory))
         ]
 
 
-def _text(path: Path) -> str:
+def _target(link: Path) -> str:
     try:
-        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return str(link.readlink())
     except OSError:
-        return ""
+        return ""  # it has ended meanwhile

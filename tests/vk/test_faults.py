@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -154,16 +155,35 @@ async def test_a_pod_goes_only_when_the_site_says_that_its_job_has(
 async def test_a_pod_torn_from_its_finalizer_leaves_no_job(
     node: VirtualNode, sidecar: Sidecar
 ) -> None:
-    await node.run("p", "true")
+    async def broken() -> JSON | None:
+        return {"status": 500, "reason": "CancelFailed", "message": "scancel: no"}
+
+    pod = await node.run("p", "true")
     await node.phase("p", "Running")
-    gate = Gate()
-    sidecar.on_delete = gate
+    sidecar.on_delete = broken
+    await node.delete("p", grace=0)
+    await node.event("p", "CancelFailed")
     path = pod_path(node.namespace, "p")
     await node.kube.patch(path, {"metadata": {"finalizers": None}}, "merge")
-    await node.delete("p", grace=0)
     await node.gone("p")
-    await gate.reached.wait()
+    gate = Gate()
+    sidecar.on_delete = gate
+    async with asyncio.timeout(20):
+        await gate.reached.wait()
     gate.open()
+    assert sidecar.created == {pod["metadata"]["uid"]: 1}
+
+
+async def test_a_lost_finalizer_comes_back_without_a_second_job(
+    node: VirtualNode, sidecar: Sidecar
+) -> None:
+    pod = await node.run("p", "true")
+    await node.phase("p", "Running")
+    path = pod_path(node.namespace, "p")
+    await node.kube.patch(path, {"metadata": {"finalizers": None}}, "merge")
+    await node.pod("p", lambda p: p["metadata"].get("finalizers") == [names.FINALIZER])
+    await sidecar.rounds(2)
+    assert sidecar.created == {pod["metadata"]["uid"]: 1}
 
 
 async def test_a_pod_that_somebody_else_ended_loses_its_job(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from deploy.local.processes import ProcessError
+from deploy.local.processes import ProcessError, free_port, logged
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
 from interlink_vk.kube import lease_path, node_path
@@ -153,3 +154,46 @@ async def test_a_clean_stop_removes_the_node_only_if_told_so(
         node_path(), fieldSelector=f"metadata.name={node.name}"
     )
     assert items == []
+
+
+async def test_it_stops_at_once_while_it_waits_for_the_api_server(
+    node: VirtualNode,
+) -> None:
+    await node.process.stop()
+    assert node.process.env is not None
+    node.process.env = {**node.process.env, "KUBECONFIG": str(nowhere(node))}
+    node.process.start()
+    await node.process.ready(logged("not started yet"))
+    await node.process.stop(grace=5)
+    assert node.process.returncode == 0
+
+
+def nowhere(node: VirtualNode) -> Path:
+    """A kubeconfig of an API server that does not run."""
+    document = json.loads(node.cluster.kubeconfig("admin").read_text())
+    document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
+    path = node.directory / "nowhere.yaml"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"node": {"name": "a", "cpus": "lots"}}, "node.cpus = 'lots'"),
+        ({"node": {}}, "node.name"),
+        ({"sidecar_url": "ftp://site"}, "ftp://site"),
+    ],
+)
+async def test_wrong_settings_end_in_one_sentence(
+    node: VirtualNode, settings: JSON, words: str
+) -> None:
+    await node.process.stop()
+    node.config.write_text(
+        json.dumps({"VirtualKubelet": {"node": {"name": "a"}} | settings})
+    )
+    node.process.start()
+    assert await node.process.wait() == 1
+    log = node.process.logged_bytes().decode()
+    assert words in log
+    assert "Traceback" not in log

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.cluster import Cluster
-from deploy.local.processes import Process, logged
+from deploy.local.processes import Process, free_port, logged
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
 from interlink_vk.kube import (
@@ -64,7 +64,10 @@ class VirtualNode:
                 "key_file": str(certificate.key),
                 "client_ca_file": str(cluster.client_ca or ""),
             },
-            "Gateway": {"key_file": str(directory / "gateway.key"), "listen_port": 0},
+            "Gateway": {
+                "key_file": str(directory / "gateway.key"),
+                "listen_port": free_port(),  # agents come back to it after a restart
+            },
         }
         self.config = directory / "vk.json"
         self.config.write_text(json.dumps(settings))

@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ class VirtualKubelet(Application):
 
     @override
     def start(self) -> None:
-        asyncio.run(self.run())
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self.run())
 
     def node_config(self) -> NodeConfig:
         """The validated node.
@@ -126,7 +127,7 @@ class VirtualKubelet(Application):
     async def run(self) -> None:
         """Start everything in order, run until told to stop, stop it in reverse."""
         config = self.node_config()
-        stop = _stop_signal()
+        _cancel_on_signal()
         async with AsyncExitStack() as stack:
             kube = await KubeClient.from_environment()
             stack.push_async_callback(kube.close)
@@ -153,30 +154,23 @@ class VirtualKubelet(Application):
                 kubelet.address or kubelet.listen, port, tunnel=gateway is not None
             )
             await _persist(lambda: node.register(endpoint))
+            if self.delete_node_on_stop:
+                stack.push_async_callback(node.remove)
             log.info("node=%s serves on port %d", config.name, port)
 
             lease = Lease(kube, config.name, config.lease_seconds)
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(node.run(endpoint)),
-                    tasks.create_task(lease.run(lambda: node.uid)),
-                    tasks.create_task(pods.run()),
-                ]
-                await stop.wait()
-                log.info("node=%s stops", config.name)
-                for task in running:
-                    task.cancel()
-            if self.delete_node_on_stop:
-                await node.remove()
+                tasks.create_task(node.run(endpoint))
+                tasks.create_task(lease.run(lambda: node.uid))
+                tasks.create_task(pods.run())
 
 
-def _stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+def _cancel_on_signal() -> None:
+    """SIGTERM and SIGINT stop the running task wherever it is, also at the start."""
+    task = asyncio.current_task()
+    assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _persist(step: Callable[[], Awaitable[None]]) -> None:

@@ -185,7 +185,10 @@ class KubeClient:
             "GET", path, query=query, seconds=WATCH_SECONDS + 30
         ) as answer:
             async for line in answer.content:
-                event = json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    return  # cut off in the middle; the next watch brings it again
                 if event["type"] == "ERROR":
                     raise _error(int(event["object"].get("code", 500)), event["object"])
                 yield WatchEvent(event["type"], event["object"])

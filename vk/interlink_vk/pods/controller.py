@@ -159,7 +159,7 @@ class PodController:
             return True
         if pod.phase in TERMINAL_PHASES:
             return await self._settle(pod, raw)
-        if not _has_job(raw):
+        if not (_claimed(raw) and _has_job(raw)):
             return await self._start(pod, raw)
         await self._show(pod, raw)
         return True
@@ -192,6 +192,8 @@ class PodController:
         if not _claimed(raw):
             raw = await self._writer.claim(raw, session)
             pod = Pod.model_validate(raw)
+        if _has_job(raw):
+            return  # only its finalizer was lost
         job = self._jobs.setdefault(pod.uid, Job(raw))
         job.pod = raw
         request = bundle(raw, await read_objects(self._kube, raw))
