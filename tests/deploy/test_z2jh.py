@@ -1,26 +1,23 @@
-"""The chart values start a real hub, and hold nothing that would hurt a cluster."""
+"""A real hub starts from the chart values."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from deploy.local.processes import free_port
-from interlink_sidecars.api import names
-from interlink_vk.gateway.gateway import Gateway
-from tests.deploy.chart import DEPLOY, SERVICE_TOKEN, configuration, values
+from tests.deploy.chart import SERVICE_TOKEN, configuration, values
 from tests.service.hub import Hub
 
-# What the chart supplies by other means. The signature of a user's page token needs
-# no Kubernetes, but KubeSpawner wants to know where one would be.
+pytestmark = pytest.mark.node
+
+# What the chart knows from its release.
 CHART = """
 c.KubeSpawner.namespace = "jhub"
 """
@@ -94,55 +91,3 @@ async def test_hub_starts_with_the_iam(tmp_path: Path, service_url: str) -> None
             login = await client.get(f"{hub.url}/hub/oauth_login")
     assert info["authenticator"]["class"].endswith("GenericOAuthenticator")
     assert login.headers["location"].startswith("https://iam.example.org/authorize?")
-
-
-@pytest.mark.parametrize(
-    "user",
-    [
-        {"groups": ["users/jhub", "admins/jhub"]},
-        {"wlcg.groups": ["/users/jhub", "/admins/jhub"]},
-    ],
-)
-def test_iam_groups_of_either_token_profile(user: dict[str, Any]) -> None:
-    extra = values("z2jh-iam.yaml")["hub"]["extraConfig"]["iam-groups"]
-    scope: dict[str, Any] = {"c": type("c", (), {"GenericOAuthenticator": type})}
-    functions = extra.partition("\nc.")[0]
-    exec(compile(functions, "iam-groups", "exec"), scope)
-    groups = scope["iam_groups"]({"oauth_user": user})
-    assert groups == {"users/jhub", "admins/jhub"}
-
-
-def test_network_policies_open_the_ports_of_the_tunnels() -> None:
-    chart = values("z2jh-values.yaml")
-    hub = chart["hub"]["networkPolicy"]["egress"][0]
-    proxy = chart["proxy"]["chp"]["networkPolicy"]["egress"][0]
-    first, last = Gateway().ports
-    assert hub == proxy
-    assert hub["ports"] == [{"port": first, "endPort": last}]
-
-
-def tolerations(document: Any) -> Iterator[Any]:
-    """Every toleration that the values set anywhere."""
-    if isinstance(document, dict):
-        for key, value in document.items():
-            if key.lower().endswith("tolerations"):
-                yield from value
-            else:
-                yield from tolerations(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from tolerations(value)
-
-
-@pytest.mark.parametrize(
-    "path", sorted(DEPLOY.glob("z2jh-*.yaml")), ids=lambda p: p.name
-)
-def test_no_toleration_reaches_the_image_pullers(path: Path) -> None:
-    for toleration in tolerations(yaml.safe_load(path.read_text())):
-        key = toleration.get("key")
-        assert key not in {None, names.TAINT, *names.MODEL_TAINTS.values()}
-
-
-def test_lint_sees_tolerations_where_the_chart_has_them() -> None:
-    bad = {"singleuser": {"extraTolerations": [{"key": names.TAINT}]}}
-    assert list(tolerations(bad)) == [{"key": names.TAINT}]
