@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import cache, environments, leftovers, state
-from .bootstrap import ROOT, SetupError, debian_packages
+from .bootstrap import ROOT, SetupError, debian_packages, public_port
 
+DEFAULT_PORT = 8000
 SLURM_PACKAGES = {"munge": "munged", "slurm-wlm": "slurmctld"}
 TEST_PACKAGES = {**SLURM_PACKAGES, "chromium": "chromium"}
 LINT = [
@@ -35,12 +36,13 @@ WITHOUT_REAL_PARTS = "not (cluster or slurm or browser or node)"
 
 def demo() -> int:
     """Install what is missing, then run everything until Ctrl-C."""
+    port = public_port(os.environ.get("PORT") or str(DEFAULT_PORT))
     if os.environ.get("SLURM") == "1":
         debian_packages(SLURM_PACKAGES, "Slurm for the demo")
     _go_on_in_hub()
     from .demo import run  # noqa: PLC0415 - needs the hub environment
 
-    return run()
+    return run(port)
 
 
 def test() -> int:

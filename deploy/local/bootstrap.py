@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -203,6 +204,25 @@ def require_node() -> None:
             f"front of JupyterHub and for the JupyterLab panel; found "
             f"{said.strip() or 'none'}. Install it and run the same command again."
         )
+
+
+def public_port(word: str) -> int:
+    """The port that people named; raises SetupError unless it is one and is free.
+
+    Asked before anything is installed, which may take minutes.
+    """
+    if not word.isdigit() or not 0 < int(word) < 65536:
+        raise SetupError(f"PORT={word} is no TCP port: take one from 1024 to 65535.")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", int(word)))
+        except OSError as error:
+            raise SetupError(
+                f"Port {word} cannot be used ({error.strerror}): stop what listens "
+                "there, or take another one, such as: make demo PORT=8123"
+            ) from error
+    return int(word)
 
 
 # --- Debian ----------------------------------------------------------------------

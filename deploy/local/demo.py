@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from . import cache, components, environments, leftovers, slurm, state
@@ -19,26 +18,17 @@ from .cluster import NAMESPACE, ClusterError
 from .processes import ProcessError
 from .stack import Stack
 
-DEFAULT_PORT = 8000
 _LOOK_SECONDS = 1.0
 
 
-def run() -> int:
-    """Run the demo; the exit code of the command."""
+def run(public: int) -> int:
+    """Run the demo on a public port; the exit code of the command."""
     made = environments.everything(environments.tools())
     components.programs(cache.directory())
     try:
-        return asyncio.run(_run(made, port(os.environ)))
+        return asyncio.run(_run(made, public))
     except (ProcessError, ClusterError) as error:
         raise SetupError(str(error)) from error
-
-
-def port(env: Mapping[str, str]) -> int:
-    """The public port from PORT; raises SetupError unless it is one."""
-    word = env.get("PORT") or str(DEFAULT_PORT)
-    if not word.isdigit() or not 0 < int(word) < 65536:
-        raise SetupError(f"PORT={word} is no TCP port: take one from 1024 to 65535.")
-    return int(word)
 
 
 async def _run(made: environments.Environments, public: int) -> int:

@@ -119,8 +119,14 @@ class Slurm:
         processes: the daemons that are ours, by name.
     """
 
-    env: Mapping[str, str] = {}
-    processes: Mapping[str, Process] = {}
+    env: Mapping[str, str]
+    processes: Mapping[str, Process]
+
+    def __init__(self) -> None:
+        self.env = {
+            name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ
+        }
+        self.processes = {}
 
     async def start(self) -> None:
         """Start the daemons that are ours."""

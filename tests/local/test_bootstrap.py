@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.local.bootstrap import (
     SetupError,
     debian_packages,
     find_python,
+    public_port,
     require_node,
     run,
 )
@@ -147,3 +149,19 @@ def test_wrong_words_are_refused_at_once(
     assert ended.returncode == 1
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("word", ["http", "-1", "0", "65536", "80 80", "8000;ls"])
+def test_a_wrong_port_is_refused(word: str) -> None:
+    with pytest.raises(SetupError, match="is no TCP port"):
+        public_port(word)
+
+
+def test_a_busy_port_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        with pytest.raises(SetupError, match=f"Port {taken} cannot be used"):
+            public_port(str(taken))
+    assert public_port(str(taken)) == taken
