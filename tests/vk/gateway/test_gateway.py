@@ -1,0 +1,299 @@
+"""Gateway and agent as they run: real processes, real sockets, real failures."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler
+from tornado.websocket import websocket_connect
+
+from interlink_sidecars.ilt.credential import b64url
+from interlink_vk.gateway import Gateway
+from tests.vk.gateway.server import content
+from tests.vk.gateway.site import Job, pod, until
+
+MIB = 1 << 20
+BULK = content(10 * MIB)
+
+
+class HubApi(RequestHandler):
+    """Stands where the hub's API stands."""
+
+    def get(self, path: str) -> None:
+        self.write(f"hub was asked for {path}")
+
+
+class Site:
+    """One gateway, and the jobs that dial it."""
+
+    def __init__(self, directory: Path, hub_port: int) -> None:
+        self._directory = directory
+        self._hub_port = hub_port
+        self._jobs: list[Job] = []
+        self.listen_port = 0
+        self.changes: list[str] = []
+        self.gateway = self.new_gateway()
+
+    def new_gateway(self, **settings: Any) -> Gateway:
+        """Another gateway process's worth of state, with the same key file."""
+        gateway = Gateway(
+            listen_port=self.listen_port,
+            key_file=str(self._directory / "gateway.key"),
+            ports=(21000, 21999),
+            hub_url=f"http://127.0.0.1:{self._hub_port}/hub/api",
+            **settings,
+        )
+        gateway.on_change = self.changes.append
+        return gateway
+
+    async def start(self) -> None:
+        await self.gateway.start()
+        self.listen_port = self.gateway.listen_port
+
+    async def job(self, number: int = 1, **changes: Any) -> Job:
+        """A started job of that user's pod."""
+        document = {**self.gateway.session_document(pod(number)), **changes}
+        job = Job(
+            self._directory / f"job{number}-{len(self._jobs)}",
+            document,
+            JUPYTERHUB_API_URL="http://hub:8081/hub/api",
+            JUPYTERHUB_SERVICE_PREFIX="/user/ada/",
+        )
+        self._jobs.append(job)
+        await job.start()
+        return job
+
+    async def ready(self, number: int = 1) -> None:
+        """Wait until that user's server answers through the tunnel."""
+        await until(lambda: self.gateway.answers(pod(number).uid, "/api"))
+
+    async def stop(self) -> None:
+        for job in self._jobs:
+            await job.stop()
+        await self.gateway.stop()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    listener, hub_port = bind_unused_port()
+    hub = HTTPServer(Application([(r"(/.*)", HubApi)]))
+    hub.add_socket(listener)
+    site = Site(tmp_path, hub_port)
+    await site.start()
+    yield site
+    await site.stop()
+    hub.stop()
+    await hub.close_all_connections()
+
+
+async def get(url: str, **options: Any) -> HTTPResponse:
+    client = AsyncHTTPClient(force_instance=True, max_buffer_size=1 << 28)
+    try:
+        return await client.fetch(url, request_timeout=30, **options)
+    finally:
+        client.close()
+
+
+async def facts(url: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((await get(f"{url}/facts")).body)
+    return document
+
+
+async def test_browser_and_hub_reach_each_other_through_the_tunnel(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    assert await site.gateway.open(pod()) == url
+    job = await site.job()
+    await site.ready()
+    assert site.gateway.connected(pod().uid)
+    assert site.changes == [pod().uid]
+    assert (await get(f"{url}/hub")).body == b"hub was asked for /hub/api"
+    seen = await facts(url)
+    assert seen["argv"][1] == "--flag=a b"
+    assert seen["environment"]["JUPYTERHUB_SERVICE_URL"] == (
+        "http://127.0.0.1:8888/user/ada/"
+    )
+    assert await job.stop() == 128 + signal.SIGTERM
+    await until(lambda: not site.gateway.connected(pod().uid))
+    assert not await site.gateway.answers(pod().uid, "/api")
+    assert [p.name for p in job.log.parent.glob("ilt-*")] == []
+
+
+async def test_probe_is_true_only_for_200(site: Site) -> None:
+    assert not await site.gateway.answers(pod().uid, "/api")
+    await site.gateway.open(pod())
+    assert not await site.gateway.answers(pod().uid, "/api")
+    await site.job()
+    await site.ready()
+    assert not await site.gateway.answers(pod().uid, "/nothing")
+
+
+async def test_several_ten_mib_each_way_at_once_are_byte_exact(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    await site.job()
+    await site.ready()
+    digest = hashlib.sha256(BULK).hexdigest().encode()
+
+    async def down() -> bool:
+        return (await get(f"{url}/bytes/{len(BULK)}")).body == BULK
+
+    async def up() -> bool:
+        answer = await get(f"{url}/digest", method="PUT", body=BULK)
+        return answer.body == digest
+
+    results = await asyncio.gather(*(f() for f in (down, up) * 3))
+    assert all(results)
+
+
+async def test_websockets_and_two_hundred_connections(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    await site.job()
+    await site.ready()
+
+    async def chat(number: int) -> bool:
+        socket = await websocket_connect(f"{url}/echo".replace("http", "ws", 1))
+        await socket.write_message(str(number))
+        answer = await socket.read_message()
+        socket.close()
+        await socket.read_message()
+        return answer == str(number)
+
+    assert all(await asyncio.gather(*map(chat, range(200))))
+
+
+async def test_a_killed_tunnel_comes_back_and_the_server_never_notices(
+    site: Site,
+) -> None:
+    url = await site.gateway.open(pod())
+    job = await site.job()
+    await site.ready()
+    before = await facts(url)
+    for _ in range(2):
+        os.kill(job.children()["tunnel"], signal.SIGKILL)
+        await until(lambda: not site.gateway.connected(pod().uid))
+        await site.ready()
+        assert (await facts(url))["pid"] == before["pid"]
+        assert (await get(f"{url}/hub")).body == b"hub was asked for /hub/api"
+
+
+async def test_a_restarted_gateway_serves_the_same_url(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    await site.job()
+    await site.ready()
+    before = await facts(url)
+    await site.gateway.stop()
+    site.gateway = site.new_gateway()
+    assert await site.gateway.open(pod(url=url)) == url
+    await site.gateway.start()
+    # The connection is held until the agent is back.
+    assert (await facts(url))["pid"] == before["pid"]
+
+
+async def test_the_agent_exits_with_the_servers_code(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    job = await site.job()
+    await site.ready()
+    await asyncio.gather(get(f"{url}/exit/7"), return_exceptions=True)
+    async with asyncio.timeout(10):
+        assert await job.process.wait() == 7
+    await until(lambda: not site.gateway.connected(pod().uid))
+
+
+async def test_a_killed_agent_takes_its_server_along(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    job = await site.job()
+    await site.ready()
+    server = (await facts(url))["pid"]
+    job.process.kill()
+    await job.process.wait()
+    await until(lambda: not Path(f"/proc/{server}").exists())
+    await until(lambda: not site.gateway.connected(pod().uid))
+
+
+async def test_a_command_that_is_not_there_exits_127(site: Site) -> None:
+    await site.gateway.open(pod())
+    job = Job(site._directory / "none", site.gateway.session_document(pod()))
+    await job.start("/no/such/server")
+    async with asyncio.timeout(10):
+        assert await job.process.wait() == 127
+    assert "/no/such/server cannot be started" in job.log.read_text()
+
+
+async def test_the_server_waits_for_the_first_welcome(site: Site) -> None:
+    job = await site.job()
+    await until(lambda: b"unknown: No such session" in job.log.read_bytes())
+    assert set(job.children()) == {"tunnel"}
+    job.process.send_signal(signal.SIGTERM)
+    assert await job.process.wait() == 128 + signal.SIGTERM
+
+
+async def test_a_second_agent_takes_over_and_the_first_stays_away(site: Site) -> None:
+    url = await site.gateway.open(pod())
+    first = await site.job()
+    await site.ready()
+    old = (await facts(url))["pid"]
+    await site.job()
+    await until(lambda: b"a newer carrier is here" in first.log.read_bytes())
+    await site.ready()
+    assert (await facts(url))["pid"] != old
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": b64url(b"x" * 32)},
+        {"payload": b64url(b'{"uid":"x"}')},
+        {"sid": pod(2).uid},
+    ],
+)
+async def test_an_impostor_is_refused_and_changes_nothing(
+    site: Site, changes: dict[str, str]
+) -> None:
+    url = await site.gateway.open(pod(1))
+    await site.gateway.open(pod(2))
+    await site.job(1)
+    await site.ready(1)
+    before = await facts(url)
+    impostor = await site.job(1, **changes)
+    await until(lambda: b"dialling again" in impostor.log.read_bytes())
+    assert set(impostor.children()) == {"tunnel"}
+    assert not site.gateway.connected(pod(2).uid)
+    assert await facts(url) == before
+
+
+async def test_users_have_ports_of_their_own(site: Site) -> None:
+    urls = [await site.gateway.open(pod(n)) for n in (1, 2)]
+    await site.job(1)
+    await site.job(2)
+    await site.ready(1)
+    await site.ready(2)
+    pids = [(await facts(url))["pid"] for url in urls]
+    assert len(set(urls)) == len(set(pids)) == 2
+    await site.gateway.close(pod(1).uid)
+    with pytest.raises(ConnectionRefusedError):
+        await get(f"{urls[0]}/api")
+    assert (await facts(urls[1]))["pid"] == pids[1]
+    assert await site.gateway.open(pod(1)) != urls[0]
+    await site.gateway.close("unknown")
+
+
+async def test_no_secret_is_logged(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.gateway.open(pod())
+    job = await site.job()
+    await site.ready()
+    key = site.gateway.session_document(pod())["key"]
+    await job.stop()
+    assert key not in job.log.read_text()
+    assert key not in caplog.text
