@@ -132,7 +132,7 @@ async def test_crash(
         async def queued() -> bool:
             found = await pod(stack, user)
             annotations = (found or {"metadata": {}})["metadata"].get("annotations", {})
-            return annotations.get(names.JOB_STATE) == "queued"
+            return bool(annotations.get(names.JOB_STATE) == "queued")
 
         await until(queued, f"job of {user} queued")
         await crash(stack, victim)

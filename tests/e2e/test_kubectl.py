@@ -92,16 +92,19 @@ async def test_a_third_pod_waits_in_slurms_queue(stack: Stack, others: Others) -
         "RUNNING None",
     ]
 
-    async def shown() -> list[str]:
+    async def shown() -> bool:
         documents: list[JSON] = json.loads(
             await stack.cluster.kubectl("get", "pods", "-n=jhub", "-ojson")
         )["items"]
         assert all(each["spec"].get("nodeName") == "slurm" for each in documents)
-        states = [each["status"]["containerStatuses"][0]["state"] for each in documents]
-        reasons = [each["waiting"]["reason"] for each in states if "waiting" in each]
-        return reasons if len(reasons) == 1 else []
+        reasons = [
+            container["state"].get("waiting", {}).get("reason")
+            for each in documents
+            for container in each["status"].get("containerStatuses", [])
+        ]
+        return sorted(filter(None, reasons)) == ["Resources"]
 
-    assert await until(shown, "one pod waiting") == ["Resources"]
+    await until(shown, "one pod waiting for resources")
     await delete(stack, *pods)
     assert await others.ours() == []
 
