@@ -29,9 +29,9 @@ CONSTRAINTS = ROOT / "constraints.txt"
 NODE_VERSION = 20
 TAIL_LINES = 15
 _NO_NETWORK = re.compile(
-    r"error sending request|failed to fetch|could not resolve|name resolution"
-    r"|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|dial tcp|connection (refused|error)"
-    r"|NewConnectionError|from versions: none|Unable to fetch",
+    r"error sending request|failed to fetch|temporary failure|could not resolve"
+    r"|name resolution|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|dial tcp"
+    r"|connection (refused|error)|NewConnectionError|from versions: none|Unable to fetch",
     re.IGNORECASE,
 )
 
