@@ -31,7 +31,8 @@ TAIL_LINES = 15
 _NO_NETWORK = re.compile(
     r"error sending request|failed to fetch|temporary failure|could not resolve"
     r"|name resolution|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|dial tcp"
-    r"|connection (refused|error)|NewConnectionError|from versions: none|Unable to fetch",
+    r"|connection (refused|error)|NewConnectionError|from versions: none"
+    r"|unable to fetch",
     re.IGNORECASE,
 )
 
