@@ -17,7 +17,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -194,7 +194,7 @@ class SidecarClient:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     status = await response.status
             except (OSError, TimeoutError) as error:
-                raise self._unreachable(str(error) or "no answer") from error
+                raise self._unreachable(_cause(error)) from error
             response.lost = self._unreachable("the connection broke off")
             if status != 200:
                 text = b"".join([chunk async for chunk in response.chunks()])
@@ -222,8 +222,7 @@ class SidecarClient:
                     else None,
                 )
         except (OSError, TimeoutError) as error:
-            cause = getattr(error, "real_error", None) or error
-            raise self._unreachable(str(cause) or "no answer") from error
+            raise self._unreachable(_cause(error)) from error
 
     def _target(self, path: str) -> str:
         prefix = "" if self._parts.scheme == "unix" else self._parts.path.rstrip("/")
@@ -277,11 +276,11 @@ class _Response(HTTPMessageDelegate):
 
     async def read(self, connection: HTTP1Connection) -> None:
         """Read the response to its end, however it ends."""
-        await connection.read_response(self)
+        with suppress(StreamClosedError):
+            await connection.read_response(self)
         if not self.status.done():
-            self.status.set_exception(
-                StreamClosedError(OSError("the connection was closed"))
-            )
+            cause = OSError("the connection was closed without an answer")
+            self.status.set_exception(StreamClosedError(cause))
         await self._queue.put(None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -305,6 +304,11 @@ class _Response(HTTPMessageDelegate):
     @override
     def finish(self) -> None:
         self._complete = True
+
+
+def _cause(error: Exception) -> str:
+    """What was behind tornado's "Stream is closed"."""
+    return str(getattr(error, "real_error", None) or error) or "no answer in time"
 
 
 def _refusal(status: int, body: bytes) -> ApiError:
