@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +21,8 @@ from .language import memory as memory_text
 from .options import AUTO, OffloadOptions, OptionsError, memory_size, walltime_text
 
 _GIB = 2**30
+_FIELDS = ("backend", "image", "accelerator", "count", "cpus", "memory")
+"""The fields that can make a site unsuitable, in the order of :func:`why_not`."""
 
 
 class Image(BaseModel):
@@ -210,17 +213,18 @@ def _known_accelerator(value: str, nodes: Sequence[VirtualNode]) -> None:
 
 
 def _no_site(nodes: Sequence[VirtualNode], asked: Request) -> OptionsError:
-    """Why *Automatic* found nothing, in one sentence."""
-    obstacles = [(node, why_not(node, asked)) for node in nodes]
+    """Why *Automatic* found nothing, said of the sites that come closest."""
     if not any(node.ready and not node.cordoned for node in nodes):
         return OptionsError("backend", Message("none_ready"))
-    fields = [found[0] for _, found in obstacles if found and found[0] != "backend"]
-    parts: Message | str = ""
-    for node, found in obstacles:
-        if found:
-            one = Message("site_cannot", site=node.name, why=found[1])
-            parts = Message("list", first=parts, second=one) if parts else one
-    return OptionsError(fields[0], Message("no_site_can", whys=parts))
+    found = [(node, *why) for node in nodes if (why := why_not(node, asked))]
+    field = max((field for _, field, _ in found), key=_FIELDS.index)
+    whys = [
+        Message("site_cannot", site=node.name, why=why)
+        for node, at, why in found
+        if at == field
+    ]
+    sentence = reduce(lambda a, b: Message("list", first=a, second=b), whys)
+    return OptionsError(field, Message("no_site_can", whys=sentence))
 
 
 def _unknown(key: str, value: str, known: list[str]) -> Message:

@@ -1,127 +1,42 @@
-"""Virtual nodes for the spawner's tests, and a small Kubernetes API to hold them."""
+"""A Kubernetes API in memory, and a real hub with a real one."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from kubernetes_asyncio.config import kube_config
 
-from interlink_sidecars.api import names
-from interlink_sidecars.api.inventory import Accelerator, Inventory, QueueLoad
+from deploy.local.cluster import Cluster
+from tests.service.hub import Hub
 from tests.spawner.kube_api import KubeApi
+from tests.spawner.sites import NAMESPACE, Sites
+from tests.spawner.virtual_nodes import sites as four_sites
 
-OBSERVED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-def accelerator(resource_type: str, model: str, total: int, used: int) -> Accelerator:
-    return Accelerator(resource_type=resource_type, model=model, total=total, used=used)
-
-
-def node(
-    name: str,
-    accelerators: list[Accelerator],
-    *,
-    backend: str = "slurm",
-    site: str = "",
-    waiting: int = 0,
-    ready: bool = True,
-) -> dict[str, Any]:
-    """A node as our virtual kubelet registers it."""
-    inventory = Inventory(
-        observed_at=OBSERVED,
-        backend=backend,
-        site=site or name,
-        accelerators=accelerators,
-        queue=QueueLoad(running=3, waiting=waiting),
-    )
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "labels": {
-                names.VIRTUAL_NODE_LABEL: names.VIRTUAL_NODE_VALUE,
-                names.BACKEND: backend,
-                names.SITE: site or name,
-                names.NODE_TUNNEL: "ilt",
-                "kubernetes.io/hostname": name,
-            },
-            "annotations": {names.INVENTORY: inventory.model_dump_json()},
-        },
-        "spec": {},
-        "status": {
-            "capacity": {"cpu": "64", "memory": "256Gi", "pods": "100"},
-            "conditions": [
-                {
-                    "type": "Ready",
-                    "status": "True" if ready else "False",
-                    "message": "" if ready else "the sidecar does not answer",
-                }
-            ],
-        },
-    }
-
-
-def stock_node() -> dict[str, Any]:
-    """A node of a stock interLink virtual kubelet: totals and a model label."""
-    return {
-        "metadata": {
-            "name": "stock",
-            "labels": {
-                names.VIRTUAL_NODE_LABEL: names.VIRTUAL_NODE_VALUE,
-                "nvidia-gpu-type": "T4",
-            },
-            "annotations": {names.PING_RESPONSE: '{"status": "ok"}'},
-        },
-        "status": {
-            "capacity": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    }
-
-
-def sites() -> list[dict[str, Any]]:
-    """Three sites of ours, one of them away, and a stock one."""
-    return [
-        node(
-            "hpc",
-            [
-                accelerator("nvidia.com/gpu", "a100", 2, 1),
-                accelerator("xilinx.com/fpga", "u55c", 2, 2),
-            ],
-            site="cnaf",
-            waiting=5,
-        ),
-        node(
-            "grid",
-            [accelerator("nvidia.com/gpu", "a100", 8, 1)],
-            backend="htcondor",
-            site="bari",
-            waiting=112,
-        ),
-        node(
-            "lab",
-            [accelerator("xilinx.com/fpga", "u250", 1, 0)],
-            backend="local",
-            ready=False,
-        ),
-        stock_node(),
-    ]
+_CONFIG = """
+import interlinkspawner
+c.JupyterHub.spawner_class = interlinkspawner.InterLinkSpawner
+c.JupyterHub.extra_handlers.extend(interlinkspawner.extra_handlers)
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 5}
+c.JupyterHub.cleanup_servers = False
+c.Spawner.consecutive_failure_limit = 2
+c.KubeSpawner.namespace = "spawner"
+c.InterLinkSpawner.images = [{"name": "lab:1", "display_name": "JupyterLab"}]
+"""
 
 
 @pytest.fixture
 async def kube_api(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[KubeApi]:
-    """A Kubernetes API with the four :func:`sites`, and KUBECONFIG pointing at it."""
+    """A Kubernetes API with four nodes, to which KUBECONFIG points."""
     api = KubeApi()
     await api.start()
-    for each in sites():
+    for each in four_sites():
         api.put("nodes", each)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
@@ -144,3 +59,38 @@ async def kube_api(
     )
     yield api
     await api.stop()
+
+
+@pytest.fixture(scope="session")
+async def hub(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    await cluster.prepare(NAMESPACE)
+    kubeconfig = str(cluster.kubeconfig("hub", NAMESPACE))
+    hub = Hub(
+        tmp_path_factory.mktemp("spawner"),
+        _CONFIG,
+        env={**os.environ, "KUBECONFIG": kubeconfig},
+    )
+    async with hub.running():
+        for user in ("ada", "bob", "eve"):
+            await hub.api("POST", f"/users/{user}", {})
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def registered(cluster: Cluster) -> Sites:
+    return Sites(cluster)
+
+
+@pytest.fixture
+async def sites(registered: Sites, hub: Hub) -> Sites:
+    """The nodes ``hpc`` (one of two U55C is free) and ``grid``, known to the hub."""
+    await registered.renew()
+    choice = {"accelerator": "xilinx.com/fpga/u55c"}
+    async with asyncio.timeout(10), hub.browser("ada") as browser:
+        while True:
+            answer = await browser.get("/hub/interlink/inventory", params=choice)
+            if "1 of 2 free at Slurm" in answer.text:
+                return registered
+            await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ from interlinkspawner.language import Language
 from interlinkspawner.nodes import NodeTable
 from interlinkspawner.options import OffloadOptions
 from interlinkspawner.plan import Image, Policy
-from tests.spawner.conftest import OBSERVED, accelerator, node, sites
+from tests.spawner.virtual_nodes import OBSERVED, accelerator, node, sites
 
 TABLE = NodeTable(tuple(virtual_node(each) for each in sites()))
 POLICY = Policy(

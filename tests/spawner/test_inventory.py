@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from interlink_sidecars.api import names
 from interlinkspawner.inventory import accelerator_value, virtual_node
-from tests.spawner.conftest import OBSERVED, accelerator, node, stock_node
+from tests.spawner.virtual_nodes import OBSERVED, accelerator, node, stock_node
 
 
 def test_our_node() -> None:

@@ -9,8 +9,8 @@ import pytest
 from kubernetes_asyncio.client import ApiClient, Configuration, CoreV1Api
 
 from interlinkspawner.nodes import NodeTable, NodeWatcher
-from tests.spawner.conftest import accelerator, node
 from tests.spawner.kube_api import KubeApi
+from tests.spawner.virtual_nodes import accelerator, node
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from interlinkspawner.inventory import virtual_node
 from interlinkspawner.options import OffloadOptions, OptionsError, parse
 from interlinkspawner.plan import Image, Policy, choose, plan, request
-from tests.spawner.conftest import accelerator, node, sites
+from tests.spawner.virtual_nodes import accelerator, node, sites
 
 NODES = [virtual_node(each) for each in sites()]
 POLICY = Policy(

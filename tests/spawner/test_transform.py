@@ -11,7 +11,7 @@ from interlinkspawner import transform
 from interlinkspawner.inventory import virtual_node
 from interlinkspawner.options import parse
 from interlinkspawner.plan import Image, Plan, Policy, plan
-from tests.spawner.conftest import sites
+from tests.spawner.virtual_nodes import sites
 
 NODES = [virtual_node(each) for each in sites()]
 POLICY = Policy(images=(Image(name="lab:1"),))
