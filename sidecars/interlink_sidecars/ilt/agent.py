@@ -149,7 +149,7 @@ class Agent:
         if not link.recv(64):
             link.close()
             self._link = None
-        elif not self._server:
+        elif not self._server and self._exit_code is None:
             self._start_server()
 
     def _plan_restart(self) -> None:

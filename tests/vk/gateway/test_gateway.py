@@ -20,6 +20,7 @@ from tornado.websocket import websocket_connect
 
 from interlink_sidecars.ilt.credential import b64url
 from interlink_vk.gateway import Gateway
+from interlink_vk.gateway.gateway import NoPortError
 from tests.vk.gateway.server import content
 from tests.vk.gateway.site import Job, pod, until
 
@@ -50,9 +51,8 @@ class Site:
         gateway = Gateway(
             listen_port=self.listen_port,
             key_file=str(self._directory / "gateway.key"),
-            ports=(21000, 21999),
             hub_url=f"http://127.0.0.1:{self._hub_port}/hub/api",
-            **settings,
+            **{"ports": (21000, 21999), **settings},
         )
         gateway.on_change = self.changes.append
         return gateway
@@ -285,6 +285,30 @@ async def test_users_have_ports_of_their_own(site: Site) -> None:
     assert (await facts(urls[1]))["pid"] == pids[1]
     assert await site.gateway.open(pod(1)) != urls[0]
     await site.gateway.close("unknown")
+
+
+async def test_a_kept_port_is_kept_or_an_error(site: Site) -> None:
+    holder, port = bind_unused_port()
+    gateway = site.new_gateway(ports=(port, port))
+    kept = pod(url=f"http://127.0.0.1:{port}")
+    with pytest.raises(NoPortError, match=f"Port {port} for the tunnel of pod jhub/"):
+        await gateway.open(kept)
+    with pytest.raises(NoPortError, match="Every port"):
+        await gateway.open(pod())
+    holder.close()
+    assert await gateway.open(kept) == f"http://127.0.0.1:{port}"
+    await gateway.stop()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:22", "http://[", "x", "http://a:b"])
+async def test_a_url_that_is_not_ours_is_not_kept(site: Site, url: str) -> None:
+    assert (await site.gateway.open(pod(url=url))).startswith("http://127.0.0.1:21")
+
+
+async def test_the_session_document_is_the_same_after_a_restart(site: Site) -> None:
+    document = site.gateway.session_document(pod())
+    assert site.new_gateway().session_document(pod()) == document
+    assert site.gateway.session_document(pod(2))["key"] != document["key"]
 
 
 async def test_no_secret_is_logged(
