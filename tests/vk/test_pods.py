@@ -160,6 +160,27 @@ async def test_a_secret_and_the_downward_api_reach_the_job(node: VirtualNode) ->
     await node.phase("p", "Succeeded")
 
 
+async def test_a_pod_goes_through_an_api_server_as_well(
+    node: VirtualNode, site: Site
+) -> None:
+    await node.process.stop()
+    settings = json.loads(node.config.read_text())
+    settings["VirtualKubelet"]["sidecar_protocol"] = "api-server"
+    node.config.write_text(json.dumps(settings))
+    await node.start()
+    downward = {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}
+    await node.run(
+        "p",
+        *("sh", "-c", "grep -qx p /etc/self/name && sleep 1000"),
+        container={"volumeMounts": [{"name": "self", "mountPath": "/etc/self"}]},
+        volumes=[{"name": "self", "downwardAPI": downward}],
+    )
+    await node.phase("p", "Running")
+    await node.delete("p")
+    await node.gone("p")
+    assert site.living() == []
+
+
 async def test_a_daemon_set_s_pod_is_left_alone(node: VirtualNode, site: Site) -> None:
     manifest = node.manifest("d", "sleep", "1000")
     template = {

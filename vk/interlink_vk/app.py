@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -75,11 +76,13 @@ class VirtualKubelet(Application):
     sidecar_token_file = Unicode(
         help="File with a bearer token for the sidecar, read again at each call."
     ).tag(config=True)
+    sidecar_ca_file = Unicode(
+        help="PEM file of the authority of an https sidecar; the system's where empty."
+    ).tag(config=True)
     delete_node_on_stop = Bool(
         False,
         help="Delete the node at a clean stop; its pods are then removed, too.",
     ).tag(config=True)
-
     tunnel = Bool(
         True, help="Serve tunnels to the notebook servers in jobs; see `Gateway`."
     ).tag(config=True)
@@ -124,6 +127,11 @@ class VirtualKubelet(Application):
             document["name"] = self.node_name
         return load_node(document)
 
+    def _sidecar_tls(self) -> ssl.SSLContext | None:
+        if not self.sidecar_ca_file:
+            return None
+        return ssl.create_default_context(cafile=self.sidecar_ca_file)
+
     async def run(self) -> None:
         """Start everything in order, run until told to stop, stop it in reverse."""
         config = self.node_config()
@@ -135,6 +143,7 @@ class VirtualKubelet(Application):
                 self.sidecar_url,
                 token_file=self.sidecar_token_file or None,
                 protocol=self.sidecar_protocol,
+                ssl_context=self._sidecar_tls(),
             )
             stack.push_async_callback(sidecar.close)
             gateway = Gateway(parent=self) if self.tunnel else None
@@ -150,9 +159,7 @@ class VirtualKubelet(Application):
             kubelet = KubeletServer(parent=self)
             port = kubelet.start(config.name, pods.informer, sidecar)
             stack.push_async_callback(kubelet.stop)
-            endpoint = Endpoint(
-                kubelet.address or kubelet.listen, port, tunnel=gateway is not None
-            )
+            endpoint = Endpoint(kubelet.address, port, tunnel=gateway is not None)
             await _persist(lambda: node.register(endpoint))
             if self.delete_node_on_stop:
                 stack.push_async_callback(node.remove)

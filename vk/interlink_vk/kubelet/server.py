@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
-from traitlets import Integer, List, Unicode
+from traitlets import Integer, List, Unicode, default
 from traitlets.config import Configurable
 from typing_extensions import override
 
@@ -46,7 +47,7 @@ class KubeletServer(Configurable):
     address = Unicode(
         help="""Address of the node, at which the API server reaches this kubelet.
 
-        Defaults to the one that is listened on. In a pod, its own IP address."""
+        Defaults to ``$POD_IP``, else to the one that is listened on."""
     ).tag(config=True)
     port = Integer(10250, help="TCP port; 0 takes a free one.").tag(config=True)
     cert_file = Unicode(
@@ -58,14 +59,19 @@ class KubeletServer(Configurable):
     client_ca_file = Unicode(
         help="""PEM file of the authority of the API server's client certificate.
 
-        Without it nobody reads logs. It is often the cluster's own authority, which
-        signs certificates of users, too: `client_names` tells them apart."""
+        Without it nobody reads logs. It is often the cluster's own authority (in a pod
+        /var/run/secrets/kubernetes.io/serviceaccount/ca.crt), which signs certificates
+        of users, too: `client_names` tells them apart."""
     ).tag(config=True)
     client_names = List(
         Unicode(),
         ["kube-apiserver-kubelet-client"],
         help="Common names of client certificates that may call; kubeadm's by default.",
     ).tag(config=True)
+
+    @default("address")
+    def _address(self) -> str:
+        return os.environ.get("POD_IP") or self.listen
 
     def start(
         self, node_name: str, informer: PodInformer, sidecar: SidecarClient
@@ -89,7 +95,7 @@ class KubeletServer(Configurable):
             key_file=self.key_file,
             client_ca_file=self.client_ca_file,
             node_name=node_name,
-            address=self.address or self.listen,
+            address=self.address,
         )
         sockets = bind_sockets(self.port, self.listen)
         self._server = HTTPServer(application, ssl_options=context)

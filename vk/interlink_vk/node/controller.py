@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -51,13 +50,10 @@ class NodeController:
         kube: KubeClient,
         sidecar: SidecarClient,
         config: NodeConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._sidecar = sidecar
         self._config = config
-        self._clock = clock
         self.uid = ""
         self._answered_at: float | None = None
         self._failures = 0
@@ -125,7 +121,7 @@ class NodeController:
             ping = ping.model_copy(update={"resources": before.resources})
         if ping.taints is None:
             ping = ping.model_copy(update={"taints": before.taints})
-        self._answered_at, self._failures = self._clock(), 0
+        self._answered_at, self._failures = time.monotonic(), 0
         degraded = ping.status == "degraded"
         self._report = Report(
             ping=ping,
@@ -140,7 +136,7 @@ class NodeController:
         if self._failures == 0:
             log.warning("node=%s: %s", self._config.name, message)
         self._failures = min(self._failures + 1, 10)
-        silence = self._clock() - (self._answered_at or float("-inf"))
+        silence = time.monotonic() - (self._answered_at or float("-inf"))
         if silence >= self._config.unreachable_after:
             self._report = replace(
                 self._report, ready=False, reason=reason, message=message

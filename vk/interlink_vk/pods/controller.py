@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -43,7 +42,8 @@ from .writer import PodWriter
 
 log = logging.getLogger(__name__)
 
-WORKERS: Final = 8
+WORKERS: Final = 32
+"""Most of them wait for the site, which limits itself what it does at once."""
 CANCEL_AGAIN_SECONDS: Final = 30.0
 PROBE_SECONDS: Final = 1.0
 
@@ -88,15 +88,13 @@ class PodController:
         sidecar: SidecarClient,
         config: NodeConfig,
         tunnel: Tunnel | None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queue = WorkQueue(clock=asyncio.get_running_loop())
         self.informer = PodInformer(kube, config.name, self.queue.put)
         self._kube = kube
         self._sidecar = sidecar
         self._tunnel = tunnel
-        self._clock = clock
+        self._site = config.site or config.name
         self._jobs: dict[str, Job] = {}
         self._writer = PodWriter(kube, self.informer, EventRecorder(kube, config.name))
         self._poller = StatusPoller(
@@ -200,7 +198,7 @@ class PodController:
         answer = await self._sidecar.create(self._with_agent(request, pod))
         job.problem = None
         await self._writer.write(raw, {}, {names.JOB_ID: answer.pod_jid})
-        submitted = f"The job has the id {answer.pod_jid}."
+        submitted = f"Submitted to {self._site} as job {answer.pod_jid}."
         await self._writer.announce(raw, News("Normal", "Submitted", submitted))
 
     async def _session(self, pod: Pod) -> dict[str, str]:
@@ -270,7 +268,6 @@ class PodController:
         )
         if not running or pod.phase in TERMINAL_PHASES:
             return False
-        await self._tunnel.open(pod)
         answering = await self._tunnel.answering(pod)
         pause = GRACE_SECONDS if answering else PROBE_SECONDS
         self.queue.put_after(pod.uid, pause)
@@ -283,38 +280,48 @@ class PodController:
         if not _claimed(raw):
             return True
         job = self._jobs[pod.uid]
-        await self._show(pod, raw)
         if job.observed is None:
             return True  # after a restart; the next answer comes back to here
-        if not job.gone():
-            return await self._cancel(job)
-        await self._close(pod.uid)
-        await self._writer.release(raw)
-        return True
+        return await self._finish(pod, raw, job)
 
     async def _end(self, pod: Pod, raw: JSON) -> bool:
         """A pod that is being deleted goes when its job is gone."""
         if _claimed(raw):
             job = self._jobs[pod.uid]
-            await self._show(pod, raw)
+            if not await self._finish(pod, raw, job):
+                return False
             if not job.gone():
-                return await self._cancel(job)
-            await self._close(pod.uid)
-            await self._writer.release(raw)
+                return True
         await self._writer.remove(raw)
+        return True
+
+    async def _finish(self, pod: Pod, raw: JSON, job: Job) -> bool:
+        """Cancel the job until it is gone, then let the pod go."""
+        if not job.gone():
+            cancelled = await self._cancel(job)
+            await self._show(pod, raw)
+            return cancelled
+        try:
+            await self._show(pod, raw)
+        except KubeError as error:
+            if error.status != 422:
+                raise
+            log.warning("pod=%s end not shown: %s", pod.key, error.message)
+        await self._close(pod.uid)
+        await self._writer.release(raw)
         return True
 
     async def _cancel(self, job: Job) -> bool:
         """Ask the site to end the job, again and again until it has."""
         uid = job.pod["metadata"]["uid"]
-        now = self._clock()
+        now = time.monotonic()
         if job.cancelled_at is None or now - job.cancelled_at >= CANCEL_AGAIN_SECONDS:
             try:
                 await self._sidecar.delete(job.pod)
             except ApiError as error:
                 await self._tell_cancel_failed(job, error)
                 return False
-            job.cancelled_at, job.problem = self._clock(), None
+            job.cancelled_at, job.problem = time.monotonic(), None
         self.queue.put_after(uid, CANCEL_AGAIN_SECONDS)
         return True
 

@@ -6,15 +6,19 @@ bytes get through: that is the gateway's.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from interlink_sidecars.api import names
+from interlink_sidecars.api.errors import ApiError
 from interlink_sidecars.api.kubernetes import JSON, Pod
 from interlink_sidecars.api.messages import CreateRequest
 
 from .inject import inject
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 10.0
 """A carrier that comes back within this time was never worth a word."""
@@ -75,6 +79,11 @@ class Tunnel:
     async def answering(self, pod: Pod) -> bool:
         """Whether the pod's server answers; a short break in between does not count."""
         answered_before = _ready(pod)
+        try:
+            await self._gateway.open(pod)
+        except ApiError as error:  # its port was taken while we were away
+            log.warning("pod=%s without session: %s", pod.key, error.message)
+            return False
         if self._gateway.connected(pod.uid):
             self._silent_since.pop(pod.uid, None)
             return answered_before or await self._gateway.answers(
