@@ -84,7 +84,7 @@ class SchedulerBackend(BatchBackend):
             )
         if result.status == 0 and (job_id := self.parse_job_id(result.out)):
             return job_id
-        sentence = f"{argv[0]} refused pod {spec.key}: {result.complaint}"
+        sentence = f"{argv[0]} refused pod {spec.key}: {result.complaint}."
         if result.status != 0 and self.is_refusal(result.complaint):
             raise SubmitError(sentence)
         raise UnreachableError(sentence)
@@ -107,7 +107,7 @@ class SchedulerBackend(BatchBackend):
             argv, timeout=self.command_timeout, env=self.environment(asking=True)
         )
         if result.status != 0:
-            raise UnreachableError(f"{argv[0]} failed: {result.complaint}")
+            raise UnreachableError(f"{argv[0]} failed: {result.complaint}.")
         return result.out
 
     @override

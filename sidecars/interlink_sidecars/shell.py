@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .api.errors import ApiError, UnreachableError
+
+_PREFIX = re.compile(r"^\s*\S+: (error|fatal): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,10 @@ class Result:
 
     @property
     def complaint(self) -> str:
-        """What it said went wrong, in one line."""
+        """What it said went wrong, in one line without its own name."""
         text = self.err.strip() or self.out.strip() or f"exit status {self.status}"
-        return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+        lines = [_PREFIX.sub("", line).strip(" .") for line in text.splitlines()]
+        return "; ".join(line for line in lines if line)
 
 
 async def run(

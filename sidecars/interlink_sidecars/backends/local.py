@@ -175,7 +175,7 @@ class LocalBackend(BatchBackend):
         argv += [str(self.directory(spec).path), str(spec.walltime), str(spec.grace)]
         result = await shell.run(argv, timeout=_START_SECONDS, env=_login_environment())
         if result.status != 0:
-            raise ApiError(f"Pod {spec.key} did not start: {result.complaint}")
+            raise ApiError(f"Pod {spec.key} did not start: {result.complaint}.")
 
     def _claim(self, spec: JobSpec) -> JSON | None:
         text = self.directory(spec).read("claim")

@@ -13,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
-from traitlets import Dict, Int, List, Unicode
+from traitlets import Dict, List, Unicode
 from typing_extensions import override
 
 from interlink_sidecars import shell
@@ -59,6 +59,8 @@ _UNCLEAR: Final = (
     "try again",
 )
 _ACCOUNTING_CHUNK: Final = 200
+KILL_MARGIN: Final = 2
+"""Seconds before Slurm's KILL at which a job's own script has killed what is left."""
 
 
 class SlurmBackend(SchedulerBackend):
@@ -100,24 +102,17 @@ class SlurmBackend(SchedulerBackend):
         help="Name of the generic resource (GRES) by extended resource name.",
     ).tag(config=True)
 
-    kill_wait = Int(
-        30,
-        min=6,
-        help="""
-        Slurm's ``KillWait``: seconds between TERM and KILL of a cancelled job. A job
-        gets five seconds less for its own end.
-        """,
-    ).tag(config=True)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._accelerators: list[PingAccelerator] = []
         self._gres_types: dict[str, str] = {}
+        self._kill_wait: int | None = None
 
     @override
     def grace(self, spec: JobSpec) -> int:
-        """What the pod wants, but less than Slurm grants."""
-        return min(spec.grace, self.kill_wait - 5)
+        """What the pod wants, but less than Slurm grants between TERM and KILL."""
+        granted = self._kill_wait or spec.grace
+        return max(1, min(spec.grace, granted - KILL_MARGIN))
 
     @override
     def environment(self, *, asking: bool) -> dict[str, str]:
@@ -140,6 +135,9 @@ class SlurmBackend(SchedulerBackend):
         """Refuse what Slurm could not be asked for, then write the files."""
         self._flags(spec)
         self._gres_option(spec)
+        if self._kill_wait is None:
+            config = await self.ask(["scontrol", "show", "config"])
+            self._kill_wait = text.parse_kill_wait(config)
         await super().stage(spec, pod, request)
 
     @override
@@ -200,6 +198,8 @@ class SlurmBackend(SchedulerBackend):
 
     def _flags(self, spec: JobSpec) -> list[str]:
         """The pod's own options, each of them allowed, as ``--name=value``."""
+        if not spec.flags.isprintable():
+            raise self._refused_flag(spec, spec.flags, "it is not one line of text")
         try:
             words = shlex.split(spec.flags)
         except ValueError as error:
@@ -214,7 +214,7 @@ class SlurmBackend(SchedulerBackend):
                 raise self._refused_flag(spec, word, f"allowed are {allowed}")
             if not equals:
                 value = words.pop(0) if words else ""
-            if not value or not value.isprintable() or value.startswith("-"):
+            if not value or value.startswith("-"):
                 raise self._refused_flag(spec, word, "it has no usable value")
             options.append(f"{name}={value}")
         return options
@@ -331,7 +331,7 @@ class SlurmBackend(SchedulerBackend):
             env=self.environment(asking=False),
         )
         if result.status != 0 and "invalid job id" not in result.complaint.lower():
-            raise UnreachableError(f"scancel failed: {result.complaint}")
+            raise UnreachableError(f"scancel failed: {result.complaint}.")
 
     # --- inventory -------------------------------------------------------------------
 

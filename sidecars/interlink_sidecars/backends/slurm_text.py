@@ -195,6 +195,12 @@ def parse_exit_code(text: str) -> int | None:
     return 128 + number if number and not code else code
 
 
+def parse_kill_wait(text: str) -> int:
+    """Seconds between TERM and KILL in ``scontrol show config``; 30 by default."""
+    match = re.search(r"^KillWait\s*=\s*(\d+)", text, re.MULTILINE)
+    return int(match[1]) if match else 30
+
+
 def parse_nodes(text: str) -> list[Node]:
     """``sinfo -N -O NODE_FORMAT``: each usable node once, in whatever partitions."""
     nodes: dict[str, Node] = {}
