@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.async_api import Locator, Page, expect
 
 _PATIENCE = 90_000  # milliseconds
+expect.set_options(timeout=30_000)
 
 
 class Person:
@@ -54,10 +55,11 @@ class Person:
 
     async def choose(self, model: str, backend: str, memory: str) -> None:
         """Fill in the form."""
-        await self.row(model).get_by_role("radio").check()
+        await self.row(model).locator("label").click()
+        await expect(self.row(model).get_by_role("radio")).to_be_checked()
         await self.page.get_by_label("Memory").fill(memory)
         offload = self.page.get_by_role("group", name="Enable offloading to")
-        await offload.get_by_role("radio", name=re.compile(backend, re.I)).check()
+        await offload.get_by_text(re.compile(backend, re.IGNORECASE)).click()
 
     async def start(self) -> None:
         """Press Start and wait for the pending page."""
@@ -100,7 +102,8 @@ class Person:
         """Press Stop on the hub's home page and wait for the Start button."""
         await self.page.goto(f"{self.url}/hub/home")
         await self.page.get_by_role("button", name="Stop My Server").click()
-        await expect(self.page.locator("#start")).to_have_text(re.compile("Start"))
+        stopped = self.page.locator("#start")
+        await expect(stopped).to_have_text(re.compile("Start"), timeout=_PATIENCE)
 
     async def look(self, name: str) -> None:
         """Keep a screenshot where SCREENSHOTS says, for people to look at."""
