@@ -95,7 +95,9 @@ class Tunnel:
         _tunnel_log.info("%s: welcomed", endpoint)
         self._session.attach(carrier, {NOTEBOOK: self._dial_server})
         self._welcomed()
-        return await carrier.closed
+        # Shielded: being cancelled must not look like the carrier's end, which would
+        # leave nobody to say goodbye to.
+        return await asyncio.shield(carrier.closed)
 
     async def _dial_server(self, factory: Callable[[], Splice]) -> None:
         """Connect to the server; while its backlog is full, Linux says EAGAIN."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
@@ -21,6 +21,7 @@ from tornado.websocket import websocket_connect
 from interlink_sidecars.ilt.credential import b64url
 from interlink_vk.gateway import Gateway
 from interlink_vk.gateway.gateway import NoPortError
+from tests.vk.gateway.certificate import self_signed
 from tests.vk.gateway.server import content
 from tests.vk.gateway.site import Job, pod, until
 
@@ -155,6 +156,20 @@ async def test_several_ten_mib_each_way_at_once_are_byte_exact(site: Site) -> No
     assert all(results)
 
 
+async def test_the_same_over_tls(site: Site, tmp_path: Path) -> None:
+    certfile, keyfile = map(str, self_signed(tmp_path))
+    await site.gateway.stop()
+    site.listen_port = 0
+    site.gateway = site.new_gateway(certfile=certfile, keyfile=keyfile, cafile=certfile)
+    await site.start()
+    url = await site.gateway.open(pod())
+    await site.job()
+    await site.ready()
+    assert (await get(f"{url}/bytes/{len(BULK)}")).body == BULK
+    answer = await get(f"{url}/digest", method="PUT", body=BULK)
+    assert answer.body == hashlib.sha256(BULK).hexdigest().encode()
+
+
 async def test_websockets_and_two_hundred_connections(site: Site) -> None:
     url = await site.gateway.open(pod())
     await site.job()
@@ -207,6 +222,9 @@ async def test_the_agent_exits_with_the_servers_code(site: Site) -> None:
     async with asyncio.timeout(10):
         assert await job.process.wait() == 7
     await until(lambda: not site.gateway.connected(pod().uid))
+    async with asyncio.timeout(5):  # it said goodbye: nobody is held for it
+        with pytest.raises((HTTPClientError, OSError)):
+            await get(f"{url}/api")
 
 
 async def test_a_killed_agent_takes_its_server_along(site: Site) -> None:

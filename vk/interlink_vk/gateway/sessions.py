@@ -74,7 +74,7 @@ class SessionPort:
                     status = await reader.readline()
                 finally:
                     writer.close()
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, ValueError):  # the last: an endless line
             return False
         return status.split()[1:2] == [b"200"]
 
