@@ -202,18 +202,24 @@ class Mux:
         """Queue the GOAWAY that tells the peer of its protocol error."""
         self._send_control(TYPE_GOAWAY, 0, 0, GOAWAY_PROTOCOL_ERROR)
 
-    def tick(self, now: float) -> bool:
-        """Send what the time demands; False when the peer has been silent too long."""
+    def is_silent(self, now: float) -> bool:
+        """Whether the peer has been silent for so long that it counts as gone."""
+        return now - self._heard > SILENCE
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what the time demands: ping, and reset half-closed streams that rest."""
         self._now = now
-        if now - self._heard > SILENCE:
-            return False
         if now - self._pinged >= PING_INTERVAL and self._heard >= self._pinged:
             self._pinged = now
             self._send_control(TYPE_PING, SYN, 0, 0)
-        for state in list(self._streams.values()):
-            if state.fin_sent and now - state.last_byte > HALF_CLOSED:
-                self.reset(state.number)
-        return True
+        resting = [
+            state.number
+            for state in self._streams.values()
+            if state.fin_sent and now - state.last_byte > HALF_CLOSED
+        ]
+        for stream in resting:
+            self.reset(stream)
+        return [Reset(stream) for stream in resting]
 
     # --- bytes out ------------------------------------------------------------------
 

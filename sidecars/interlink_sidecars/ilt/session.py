@@ -266,11 +266,13 @@ class Session:
         if self._mux is None or self._carrier is None:
             return
         loop = asyncio.get_running_loop()
-        if self._mux.tick(loop.time()):
-            self._timer = loop.call_later(_TICK, self._tick)
-            self._flush()
-        else:
+        if self._mux.is_silent(loop.time()):
             self._carrier.abort("silence")
+            return
+        for event in self._mux.tick(loop.time()):
+            self._on_event(event)
+        self._flush()
+        self._timer = loop.call_later(_TICK, self._tick)
 
     def _wake(self) -> None:
         """Send soon: everything of this turn of the event loop goes out together."""

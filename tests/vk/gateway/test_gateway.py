@@ -18,6 +18,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 from tornado.websocket import websocket_connect
 
+from interlink_sidecars.ilt import mux, session
 from interlink_sidecars.ilt.credential import b64url
 from interlink_vk.gateway import Gateway
 from interlink_vk.gateway.gateway import NoPortError
@@ -199,6 +200,23 @@ async def test_a_killed_tunnel_comes_back_and_the_server_never_notices(
         await site.ready()
         assert (await facts(url))["pid"] == before["pid"]
         assert (await get(f"{url}/hub")).body == b"hub was asked for /hub/api"
+
+
+async def test_a_frozen_agent_is_given_up_and_comes_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is heard of it any more: no FIN, no RST."""
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_TICK", 0.05)
+        url = await site.gateway.open(pod())
+        job = await site.job()
+        await site.ready()
+        before = await facts(url)
+        os.kill(job.children()["tunnel"], signal.SIGSTOP)
+        patch.setattr(mux, "SILENCE", 0.2)
+        await until(lambda: not site.gateway.connected(pod().uid))
+    os.kill(job.children()["tunnel"], signal.SIGCONT)
+    assert await facts(url) == before, "held until the agent is back"
 
 
 async def test_a_restarted_gateway_serves_the_same_url(site: Site) -> None:
