@@ -90,7 +90,9 @@ class JobDirectory:
 
 
 def _private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700)
 
 
 def volume_directories(pod: Pod) -> list[str]:
