@@ -143,6 +143,7 @@ class Agent:
             welcomed=lambda: link.sendall(b"W"),
         )
         asyncio.run(run_until_closed(tunnel, link))
+        shutil.rmtree(self._directory, ignore_errors=True)  # the parent may be killed
         sys.exit(0)
 
     def _hear_tunnel(self, link: socket.socket) -> None:

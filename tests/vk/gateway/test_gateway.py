@@ -245,7 +245,7 @@ async def test_the_agent_exits_with_the_servers_code(site: Site) -> None:
             await get(f"{url}/api")
 
 
-async def test_a_killed_agent_takes_its_server_along(site: Site) -> None:
+async def test_a_killed_agent_leaves_nothing_behind(site: Site) -> None:
     url = await site.gateway.open(pod())
     job = await site.job()
     await site.ready()
@@ -253,6 +253,7 @@ async def test_a_killed_agent_takes_its_server_along(site: Site) -> None:
     job.process.kill()
     await job.process.wait()
     await until(lambda: not Path(f"/proc/{server}").exists())
+    await until(lambda: not list(job.log.parent.glob("ilt-*")))
     await until(lambda: not site.gateway.connected(pod().uid))
 
 
