@@ -38,13 +38,13 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def new_node(
-    cluster: Cluster, kube: KubeClient, namespace: str, tmp_path: Path
+    cluster: Cluster, kube: KubeClient, tmp_path: Path
 ) -> AsyncIterator[NodeFactory]:
     """Makes the test's virtual node for the sidecar at a URL, and starts it."""
     nodes: list[VirtualNode] = []
 
     async def new(url: str, **settings: Any) -> VirtualNode:
-        node = VirtualNode(cluster, kube, namespace, tmp_path, url, **settings)
+        node = VirtualNode(cluster, kube, tmp_path, url, **settings)
         nodes.append(node)
         await node.start()
         return node

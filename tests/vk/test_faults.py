@@ -9,7 +9,6 @@ import pytest
 
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
-from interlink_vk.kube import pod_path
 from tests.vk.conftest import NodeFactory
 from tests.vk.sidecar import Gate, Sidecar
 from tests.vk.virtualnode import VirtualNode
@@ -47,7 +46,7 @@ async def test_a_site_that_is_away_gets_the_pod_when_it_is_back(
     manifest = node.manifest("p", "true")
     # bound by hand: kube-scheduler gives nothing to a node that is about to be NotReady
     manifest["spec"]["nodeName"] = node.name
-    pod = await node.kube.create(pod_path(node.namespace), manifest)
+    pod = await node.create(manifest)
     await node.waiting("p", "SidecarUnreachable")
     sidecar.start()
     await node.phase("p", "Running")
@@ -94,7 +93,7 @@ async def test_killed_before_the_job_id_is_stored(
     await gate.reached.wait()
     await node.process.kill()
     gate.open()
-    held = await node.kube.get(pod_path(node.namespace, "p"))
+    held = await node.kube.get(node.pod_path("p"))
     assert held["metadata"]["finalizers"] == [names.FINALIZER]
     await node.start()
     running = await node.phase("p", "Running")
@@ -145,7 +144,7 @@ async def test_a_pod_goes_only_when_the_site_says_that_its_job_has(
     sidecar.lingering = True
     await node.delete("p")
     await sidecar.rounds(4)
-    held = await node.kube.get(pod_path(node.namespace, "p"))
+    held = await node.kube.get(node.pod_path("p"))
     assert held["metadata"]["finalizers"] == [names.FINALIZER]
     sidecar.jobs[uid] = {"terminated": {"exitCode": 143, "reason": "Cancelled"}}
     await node.gone("p")
@@ -163,7 +162,7 @@ async def test_a_pod_torn_from_its_finalizer_leaves_no_job(
     sidecar.on_delete = broken
     await node.delete("p", grace=0)
     await node.event("p", "CancelFailed")
-    path = pod_path(node.namespace, "p")
+    path = node.pod_path("p")
     await node.kube.patch(path, {"metadata": {"finalizers": None}}, "merge")
     await node.gone("p")
     gate = Gate()
@@ -179,7 +178,7 @@ async def test_a_lost_finalizer_comes_back_without_a_second_job(
 ) -> None:
     pod = await node.run("p", "true")
     await node.phase("p", "Running")
-    path = pod_path(node.namespace, "p")
+    path = node.pod_path("p")
     await node.kube.patch(path, {"metadata": {"finalizers": None}}, "merge")
     await node.pod("p", lambda p: p["metadata"].get("finalizers") == [names.FINALIZER])
     await sidecar.rounds(2)
@@ -192,7 +191,7 @@ async def test_a_pod_that_somebody_else_ended_loses_its_job(
     """As the pod garbage collector does with pods of nodes that were away."""
     await node.run("p", "true")
     await node.phase("p", "Running")
-    path = pod_path(node.namespace, "p", "status")
+    path = node.pod_path("p", "status")
     await node.kube.patch(path, {"status": {"phase": "Failed"}}, "merge")
     await node.pod("p", lambda p: not p["metadata"].get("finalizers"))
     assert sidecar.jobs == {}

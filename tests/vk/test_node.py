@@ -48,14 +48,6 @@ def taints(node: JSON) -> set[str]:
     return {taint["key"] for taint in node["spec"].get("taints") or []}
 
 
-async def changed(node: VirtualNode, expected: str, is_so: object) -> JSON:
-    assert callable(is_so)
-    async for document in node.follow(node_path(), node.name):
-        if document is not None and is_so(document):
-            return document
-    raise AssertionError(expected)
-
-
 async def test_describe_shows_what_a_kubernetes_person_expects(
     node: VirtualNode,
 ) -> None:
@@ -78,14 +70,10 @@ async def test_the_inventory_follows_the_site(
     node: VirtualNode, sidecar: Sidecar
 ) -> None:
     sidecar.ping = offer(total=2, used=1)
-    document = await changed(
-        node, "one free", lambda n: inventory(n)["accelerators"][0]["free"] == 1
-    )
+    document = await node.node(lambda n: inventory(n)["accelerators"][0]["free"] == 1)
     version = document["metadata"]["resourceVersion"]
     sidecar.ping = offer(total=3, used=1, status="degraded", message="a board is lost")
-    document = await changed(
-        node, "degraded", lambda n: inventory(n)["status"] == "degraded"
-    )
+    document = await node.node(lambda n: inventory(n)["status"] == "degraded")
     assert inventory(document)["message"] == "a board is lost"
     assert document["status"]["capacity"][FPGA] == "3"
     assert document["metadata"]["resourceVersion"] != version
@@ -96,24 +84,22 @@ async def test_taints_come_and_go_with_the_site_and_others_stay(
 ) -> None:
     await node.cluster.kubectl("taint", "node", node.name, "mine=1:NoSchedule")
     sidecar.ping = offer(2, 0, taints=[{"key": "maintenance", "effect": "NoSchedule"}])
-    await changed(node, "tainted", lambda n: "maintenance" in taints(n))
+    await node.node(lambda n: "maintenance" in taints(n))
     await node.process.kill()
     sidecar.ping = offer(2, 0, taints=[])
     await node.start()
-    document = await changed(node, "clear", lambda n: "maintenance" not in taints(n))
+    document = await node.node(lambda n: "maintenance" not in taints(n))
     assert {names.TAINT, "mine"} <= taints(document)
 
 
 async def test_what_others_break_is_put_right(node: VirtualNode) -> None:
     uid = (await node.kube.get(node_path(node.name)))["metadata"]["uid"]
     await node.cluster.kubectl("label", "node", node.name, "kubernetes.io/hostname-")
-    await changed(
-        node,
-        "labelled",
-        lambda n: n["metadata"]["labels"].get("kubernetes.io/hostname") == node.name,
+    await node.node(
+        lambda n: n["metadata"]["labels"].get("kubernetes.io/hostname") == node.name
     )
     await node.kube.delete(node_path(node.name))
-    await changed(node, "made again", lambda n: n["metadata"]["uid"] != uid)
+    await node.node(lambda n: n["metadata"]["uid"] != uid)
 
 
 async def test_a_restart_adopts_the_node_and_its_lease(node: VirtualNode) -> None:

@@ -14,7 +14,6 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
-from interlink_vk.kube import pod_path
 from tests.vk.site import Site
 from tests.vk.virtualnode import VirtualNode, waiting_reason
 
@@ -49,7 +48,7 @@ async def run_notebook(node: VirtualNode, go_on: Path) -> None:
         {"name": "JUPYTERHUB_SERVICE_PREFIX", "value": "/user/alice/"},
         {"name": "JUPYTERHUB_API_URL", "value": "http://127.0.0.1:8081/hub/api"},
     ]
-    await node.kube.create(pod_path(node.namespace), manifest)
+    await node.create(manifest)
 
 
 def is_ready(pod: JSON) -> bool:

@@ -1,6 +1,8 @@
 """A real virtual kubelet of a test: its process, its pods, and waiting for them.
 
-Everything is waited for by a watch on the API server, never by a sleep.
+All nodes share a namespace, because making one takes seconds: pods are named after
+their node, and tests say only what comes before that. Everything is waited for by a
+watch on the API server, never by a sleep.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ import contextlib
 import json
 import os
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import NAMESPACE, Cluster
 from deploy.local.processes import Process, free_port, logged
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
@@ -37,13 +40,13 @@ class VirtualNode:
         self,
         cluster: Cluster,
         kube: KubeClient,
-        namespace: str,
         directory: Path,
         sidecar_url: str,
         **node: Any,
     ) -> None:
-        self.name = f"node-{namespace}"
-        self.cluster, self.kube, self.namespace = cluster, kube, namespace
+        self.id = uuid.uuid4().hex[:8]
+        self.name = f"node-{self.id}"
+        self.cluster, self.kube, self.namespace = cluster, kube, NAMESPACE
         self.directory = directory
         certificate = cluster.serving_certificate("127.0.0.1")
         settings = {
@@ -77,7 +80,7 @@ class VirtualNode:
             directory / "vk.log",
             env={
                 **os.environ,
-                "KUBECONFIG": str(cluster.kubeconfig("vk", namespace)),
+                "KUBECONFIG": str(cluster.kubeconfig("vk")),
             },
         )
 
@@ -92,13 +95,21 @@ class VirtualNode:
 
     # --- pods ------------------------------------------------------------------------
 
+    def pod_name(self, name: str) -> str:
+        """The whole name of a pod of this node."""
+        return f"{name}-{self.id}"
+
+    def pod_path(self, name: str, subresource: str = "") -> str:
+        """The URL path of a pod of this node."""
+        return pod_path(self.namespace, self.pod_name(name), subresource)
+
     def manifest(self, name: str, *command: str, **spec: Any) -> JSON:
         """A pod for this node, as a user would write it."""
         container = {"name": "main", "image": "host", "command": list(command)}
         return {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": self.namespace},
+            "metadata": {"name": self.pod_name(name), "namespace": self.namespace},
             "spec": {
                 "nodeSelector": {"kubernetes.io/hostname": self.name},
                 "tolerations": [
@@ -111,14 +122,21 @@ class VirtualNode:
             },
         }
 
+    async def kubectl(self, *arguments: str) -> str:
+        """What kubectl says, in the namespace of the pods."""
+        return await self.cluster.kubectl("--namespace", self.namespace, *arguments)
+
     async def run(self, name: str, *command: str, **spec: Any) -> JSON:
         """Create a pod."""
-        manifest = self.manifest(name, *command, **spec)
+        return await self.create(self.manifest(name, *command, **spec))
+
+    async def create(self, manifest: JSON) -> JSON:
+        """Create what `manifest` made."""
         return await self.kube.create(pod_path(self.namespace), manifest)
 
     async def pod(self, name: str, is_so: Callable[[JSON], bool]) -> JSON:
         """The pod once it is so."""
-        async for pod in self.follow(pod_path(self.namespace), name):
+        async for pod in self.versions(name):
             if pod is not None and is_so(pod):
                 return pod
         raise AssertionError
@@ -137,26 +155,30 @@ class VirtualNode:
 
     async def delete(self, name: str, grace: int | None = None) -> None:
         """Ask for the pod's deletion; it goes when its job has."""
-        await self.kube.delete(pod_path(self.namespace, name), grace=grace)
+        await self.kube.delete(self.pod_path(name), grace=grace)
 
     async def gone(self, name: str) -> None:
         """Wait until there is no such pod."""
-        async for pod in self.follow(pod_path(self.namespace), name):
+        async for pod in self.versions(name):
             if pod is None:
                 return
 
     async def ready(self, status: str) -> JSON:
         """The node once its Ready condition has this status."""
-        async for node in self.follow(node_path(), self.name):
-            if node is not None and node_ready(node) == status:
+        return await self.node(lambda node: node_ready(node) == status)
+
+    async def node(self, is_so: Callable[[JSON], bool]) -> JSON:
+        """The node once it is so."""
+        async for node in self.follow(node_path(), f"metadata.name={self.name}"):
+            if node is not None and is_so(node):
                 return node
         raise AssertionError
 
     async def event(self, name: str, reason: str) -> JSON:
         """The Event of that reason on that pod."""
         path = object_path(self.namespace, "events")
-        fields = f"involvedObject.name={name},reason={reason}"
-        async for event in self.follow(path, fields=fields):
+        fields = f"involvedObject.name={self.pod_name(name)},reason={reason}"
+        async for event in self.follow(path, fields):
             if event is not None:
                 return event
         raise AssertionError
@@ -165,20 +187,24 @@ class VirtualNode:
         """The reasons of all Events of ours on the pod, in their order."""
         items, _ = await self.kube.list_items(
             object_path(self.namespace, "events"),
-            fieldSelector=f"involvedObject.name={name}",
+            fieldSelector=f"involvedObject.name={self.pod_name(name)}",
         )
         ours = [item for item in items if item["source"].get("host") == self.name]
         ours.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
         return [item["reason"] for item in ours]
 
+    def versions(self, name: str) -> AsyncIterator[JSON | None]:
+        """The versions of a pod of this node."""
+        fields = f"metadata.name={self.pod_name(name)}"
+        return self.follow(pod_path(self.namespace), fields)
+
     async def follow(
-        self, path: str, name: str = "", *, fields: str = "", seconds: float = 40
+        self, path: str, selector: str, seconds: float = 40
     ) -> AsyncIterator[JSON | None]:
         """An object's versions from now on; None whenever it does not exist.
 
         Raises TimeoutError with the last version seen when it is waited for too long.
         """
-        selector = fields or f"metadata.name={name}"
         last: JSON | None = None
         try:
             async with asyncio.timeout(seconds):
