@@ -1,9 +1,10 @@
 """Refusals and failures of a start, as JupyterHub wants them.
 
 All are the user's or the site's affair: status below 500 and
-``jupyterhub_message`` for the page, so that the hub shows the sentence and never
-counts one toward ``consecutive_failure_limit``. On JupyterHub 6 they are
-``SpawnException``, whose reason becomes a metric label.
+``jupyterhub_message`` for the page, so that the hub shows the sentence and does not
+count one toward ``consecutive_failure_limit``, at which it exits. On JupyterHub 6
+they are ``SpawnException``, whose reason becomes a metric label; JupyterHub 5 counts
+every failed start, see :func:`do_not_count`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from .language import Language, Message
 
 try:
     from jupyterhub.spawner import SpawnException
+
+    _COUNTS_ALL = False
 except ImportError:  # JupyterHub 5
+    _COUNTS_ALL = True
 
     class SpawnException(web.HTTPError):  # type: ignore[no-redef]
         """What JupyterHub 6 has under this name, as far as it is used here."""
@@ -55,3 +59,13 @@ class AddressError(StartError):
     """The pod names an address that cannot be a remote job's."""
 
     reason = "InvalidAddress"
+
+
+def do_not_count(handler: web.RequestHandler | None) -> None:
+    """Keep JupyterHub 5 from counting the failure of a start that ``handler`` began.
+
+    It adds one to ``failure_count`` of its settings when the start is over.
+    """
+    if _COUNTS_ALL and handler is not None:
+        count = handler.settings.get("failure_count", 0)
+        handler.settings["failure_count"] = count - 1

@@ -294,7 +294,7 @@ def _summary(
     asked: Request, node: VirtualNode | None, table: NodeTable, language: Language
 ) -> str:
     if node is None:
-        return say(language, "none_ready" if table.nodes else "none_known")
+        return say(language, "none_ready" if table.nodes else "none_known") + "."
     accelerator = node.accelerator(asked.accelerator)
     if accelerator is None:
         return say(language, "summary_cpu", site=label(node))

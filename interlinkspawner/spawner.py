@@ -23,7 +23,13 @@ from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON, Pod
 
 from . import form, handlers, nodes, options, progress, transform
-from .errors import AddressError, InvalidOptionsError, JobError, StartError
+from .errors import (
+    AddressError,
+    InvalidOptionsError,
+    JobError,
+    StartError,
+    do_not_count,
+)
 from .language import Language, Message, negotiate
 from .plan import Plan, plan
 from .pods import PodSpawner
@@ -203,11 +209,19 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         Raises:
             StartError: refused, failed, cancelled or too late; never the hub's fault.
         """
-        previous = self._pod()
+        try:
+            return await self._start_or_fail()
+        except StartError:
+            do_not_count(self.handler)
+            raise
+        finally:
+            self.start_timeout = self._start_limit or self.start_timeout
+
+    async def _start_or_fail(self) -> str:
+        """KubeSpawner's start, until it succeeds or cannot any more."""
+        before = self._pod()
         starting = asyncio.ensure_future(super()._start())
-        watching = asyncio.ensure_future(
-            self._watch_job(previous.uid if previous else "")
-        )
+        watching = asyncio.ensure_future(self._watch_job(before.uid if before else ""))
         tasks = {starting, watching}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -219,7 +233,6 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             message = Message("still_ending", pod=pod.key)
             raise JobError(message, self.language) from None
         finally:
-            self.start_timeout = self._start_limit or self.start_timeout
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from deploy.local.cluster import Cluster
@@ -38,6 +39,8 @@ class Sites:
         )
 
     async def _node(self, document: dict[str, Any]) -> None:
+        for condition in document["status"]["conditions"]:
+            condition["lastHeartbeatTime"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         for flag in ((), ("--subresource=status",)):
             await self.cluster.kubectl(
                 *("apply", "--server-side", "--force-conflicts", "--filename=-", *flag),
