@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
-from traitlets import Bool, Int, Unicode, default
+from traitlets import Bool, Int, TraitError, Unicode, default
 from traitlets.config import Application, catch_config_error
 from typing_extensions import override
 
@@ -97,24 +97,31 @@ class Sidecar(Application):
         ),
     }
 
+    raise_config_file_errors = True
+
     @default("log_level")
     def _default_log_level(self) -> int:
         return logging.INFO
-
-    @default("classes")
-    def _default_classes(self) -> list[Any]:
-        return [type(self), Engine, *installed(BACKENDS), *installed(RUNTIMES)]
 
     @override
     @catch_config_error
     def initialize(self, argv: Any = None) -> None:
         """Read the command line, then the file; the command line wins."""
+        self.classes = [type(self), Engine, *installed(BACKENDS), *installed(RUNTIMES)]
         self.parse_command_line(argv)
         path = Path(self.config_file).expanduser().absolute()
         if path.exists():
-            self.load_config_file(path.name, str(path.parent))
+            self._read(path)
         elif "config_file" in self.cli_config.get("Sidecar", {}):
             raise SystemExit(f"There is no configuration file {path}.")
+
+    def _read(self, path: Path) -> None:
+        try:
+            self.load_config_file(path.name, str(path.parent))
+        except TraitError:
+            raise
+        except Exception as error:
+            raise SystemExit(f"The settings in {path} are wrong: {error}") from None
 
     @override
     def start(self) -> None:
@@ -126,8 +133,11 @@ class Sidecar(Application):
             asyncio.run(self._serve())
         except ApiError as error:
             raise SystemExit(error.message) from None
+        except TraitError as error:
+            raise SystemExit(f"A setting is wrong: {error}") from None
 
     async def _serve(self) -> None:
+        stop = _asked_to_stop()
         state_dir = self._open_state_dir()
         sockets = self._bind()
         runtime = load(RUNTIMES, self.runtime)(parent=self)
@@ -141,7 +151,7 @@ class Sidecar(Application):
             where = sockets[0].getsockname()
             address = where if self.socket_path else f"http://{where[0]}:{where[1]}"
             self.log.info("backend %s, listening on %s", self.backend, address)
-            await _asked_to_stop()
+            await stop.wait()
         finally:
             server.stop()
             await engine.stop()
@@ -178,13 +188,13 @@ class Sidecar(Application):
             ) from None
 
 
-async def _asked_to_stop() -> None:
-    """Return on the first TERM or INT."""
+def _asked_to_stop() -> asyncio.Event:
+    """Set by the first TERM or INT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 def main() -> None:

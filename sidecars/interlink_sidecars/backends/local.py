@@ -232,16 +232,16 @@ class LocalBackend(BatchBackend):
         if alive:
             state = "stopping" if finished else "running"
             return Queue.model_validate({"state": state, "scheduler_state": "RUNNING"})
-        if finished is not None:
-            message = _ENDINGS.get(finished.state, "")
-            return finished.model_copy(
-                update={"scheduler_state": "ENDED", "message": message}
-            )
-        if self.directory(spec).read("ended"):
-            message = "The job's script was ended by a signal."
-        else:
+        why = (self.directory(spec).read("ended") or "killed").split()[0]
+        if finished is None:
+            state = why if why in {"cancelled", "timeout"} else "failed"
+            finished = Queue.model_validate({"state": state})
+        message = _ENDINGS.get(finished.state, "")
+        if why == "killed":
             message = "The job's supervisor was killed; what it ran may still run."
-        return Queue(state="failed", scheduler_state="ENDED", message=message)
+        return finished.model_copy(
+            update={"scheduler_state": "ENDED", "message": message}
+        )
 
     def _submitted_at(self, spec: JobSpec) -> datetime:
         seconds = int(self.directory(spec).read("queued") or 0) / 1e9

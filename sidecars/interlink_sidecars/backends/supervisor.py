@@ -5,7 +5,8 @@ GRACE``. It detaches, so that the job outlives the sidecar, and claims the direc
 a directory that is already claimed is left alone. Marks that it writes:
 
 ``claim``  JSON: its pid and start time, and when (Unix time)
-``ended``  the job's exit code and Unix time, once nothing of the job is left
+``ended``  ``cancelled`` or ``timeout`` where that was asked of the job, else
+           ``ended``, and the Unix time; written once nothing of the job is left
 """
 
 from __future__ import annotations
@@ -73,10 +74,10 @@ def main(argv: list[str]) -> int:
         preexec_fn=_in_job,  # noqa: PLW1509 - this program has one thread
     )
     os.close(writer)
-    code = _watch(job, walltime, grace)
+    why = _watch(job, walltime, grace)
     _end_descendants()
     draft = directory / ".ended"
-    draft.write_text(f"{code} {int(time.time())}\n")
+    draft.write_text(f"{why} {int(time.time())}\n")
     draft.rename(directory / "ended")
     return 0
 
@@ -92,10 +93,14 @@ def _in_job() -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _watch(job: subprocess.Popen[bytes], walltime: float, grace: float) -> int:
-    """Wait for the end; hand on TERM, say USR1 when time is over, KILL at last."""
+def _watch(job: subprocess.Popen[bytes], walltime: float, grace: float) -> str:
+    """Wait for the end and say why it came.
+
+    TERM is handed on, USR1 says that the time is over, KILL follows in the end.
+    """
     limit = time.monotonic() + walltime if walltime else None
     doom = None
+    why = "ended"
     while job.poll() is None:
         deadlines = [moment for moment in (limit, doom) if moment is not None]
         pause = min(deadlines) - time.monotonic() if deadlines else 3600
@@ -103,15 +108,16 @@ def _watch(job: subprocess.Popen[bytes], walltime: float, grace: float) -> int:
         now = time.monotonic()
         ending = None
         if got is not None and got.si_signo == signal.SIGTERM:
-            ending = signal.SIGTERM
+            ending, reason = signal.SIGTERM, "cancelled"
         elif limit is not None and now >= limit:
-            ending, limit = signal.SIGUSR1, None
+            ending, reason, limit = signal.SIGUSR1, "timeout", None
         if ending is not None:
-            job.send_signal(ending)
+            why = reason if doom is None else why
             doom = doom or now + grace + MARGIN_SECONDS
+            job.send_signal(ending)
         if doom is not None and now >= doom:
             job.kill()
-    return job.returncode if job.returncode >= 0 else 128 - job.returncode
+    return why
 
 
 def _end_descendants() -> None:
