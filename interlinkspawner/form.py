@@ -18,10 +18,10 @@ from interlink_sidecars.api.inventory import Accelerator
 from interlink_sidecars.api.kubernetes import JSON
 
 from .inventory import VirtualNode, accelerator_value
-from .language import Language, backend_name, duration, say
+from .language import Language, duration, say
 from .nodes import NodeTable
 from .options import OffloadOptions, OptionsError, parse, walltime_text
-from .plan import Policy, Request, choose, model_name, request, why_not
+from .plan import Policy, Request, choose, model_name, no_site, request, why_not
 
 _WALLTIMES = (30, 60, 120, 240, 480, 720, 1440, 2880, 10080)  # minutes, as suggestions
 
@@ -219,7 +219,7 @@ def _model(
         for node, _ in having
     ]
     rows = [
-        SiteRow(label(node), _counts(node, accelerator), why)
+        SiteRow(node.label, _counts(node, accelerator), why)
         for (node, accelerator), why in zip(having, reasons, strict=True)
     ]
     usable = [row.counts for row in rows if not row.why_not] or [r.counts for r in rows]
@@ -242,7 +242,7 @@ def _backend(
     waits = bool(accelerator and node.live and accelerator.free < asked.count)
     return Backend(
         name=node.name,
-        label=label(node),
+        label=node.label,
         queue=say(
             language, "queue", running=node.queue.running, waiting=node.queue.waiting
         )
@@ -260,13 +260,6 @@ def _backend(
 def _reason(node: VirtualNode, asked: Request, language: Language) -> str:
     obstacle = why_not(node, asked)
     return obstacle[1].say(language) if obstacle else ""
-
-
-def label(node: VirtualNode) -> str:
-    """A virtual node as people know it: ``Slurm · leonardo``."""
-    return " · ".join(
-        part for part in (backend_name(node.backend), node.site or node.name) if part
-    )
 
 
 def _counts(node: VirtualNode, accelerator: Accelerator) -> Counts:
@@ -294,10 +287,11 @@ def _summary(
     asked: Request, node: VirtualNode | None, table: NodeTable, language: Language
 ) -> str:
     if node is None:
-        return say(language, "none_ready" if table.nodes else "none_known") + "."
+        why = no_site(table.nodes, asked).why.say(language)
+        return f"{why[0].upper()}{why[1:]}."
     accelerator = node.accelerator(asked.accelerator)
     if accelerator is None:
-        return say(language, "summary_cpu", site=label(node))
+        return say(language, "summary_cpu", site=node.label)
     if not node.live:
         key = "summary_unknown"
     else:
@@ -309,7 +303,7 @@ def _summary(
         model=model_name(asked.accelerator),
         free=accelerator.free,
         total=accelerator.total,
-        site=label(node),
+        site=node.label,
     )
 
 

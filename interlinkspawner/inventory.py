@@ -18,6 +18,8 @@ from interlink_sidecars.api.inventory import Accelerator, Inventory, QueueLoad
 from interlink_sidecars.api.kubernetes import JSON
 from interlink_sidecars.api.messages import Ping
 
+from .language import backend_name
+
 
 @dataclass(frozen=True, slots=True)
 class VirtualNode:
@@ -41,6 +43,12 @@ class VirtualNode:
     queue: QueueLoad | None = None
     observed_at: datetime | None = None
     live: bool = False
+
+    @property
+    def label(self) -> str:
+        """The node as people know it: ``Slurm · leonardo``."""
+        parts = (backend_name(self.backend), self.site or self.name)
+        return " · ".join(part for part in parts if part)
 
     def accelerator(self, value: str) -> Accelerator | None:
         """The accelerator with this :func:`accelerator_value`, or None."""

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -206,8 +206,3 @@ async def stop_all() -> None:
     loop = asyncio.get_running_loop()
     for key in [key for key in _watchers if key[0] is loop]:
         await _watchers.pop(key).stop()
-
-
-def find(nodes: Sequence[VirtualNode], name: str) -> VirtualNode | None:
-    """The node of that name, or None."""
-    return next((node for node in nodes if node.name == name), None)

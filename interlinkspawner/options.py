@@ -38,10 +38,11 @@ _MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 
 
 class OptionsError(ValueError):
-    """A refused option; ``message`` names the field and says what is wrong."""
+    """A refused option; ``message`` is "<field>: <why>." """
 
     def __init__(self, field: str, why: Message) -> None:
         self.field = field
+        self.why = why
         self.message = Message("refused", field=field, why=why)
         super().__init__(self.message.say("en"))
 

@@ -128,7 +128,7 @@ def plan(options: OffloadOptions, policy: Policy, nodes: Sequence[VirtualNode]) 
     """
     asked = request(options, policy)
     if not nodes:
-        raise OptionsError("backend", Message("none_known"))
+        raise no_site(nodes, asked)
     _known_accelerator(asked.accelerator, nodes)
     if options.backend != AUTO:
         node = next((each for each in nodes if each.name == options.backend), None)
@@ -140,11 +140,11 @@ def plan(options: OffloadOptions, policy: Policy, nodes: Sequence[VirtualNode]) 
         obstacle = why_not(node, asked)
         if obstacle:
             field, why = obstacle
-            raise OptionsError(field, Message("site_cannot", site=node.name, why=why))
+            raise OptionsError(field, Message("site_cannot", site=node.label, why=why))
         return Plan(asked, node)
     chosen = choose(nodes, asked)
     if chosen is None:
-        raise _no_site(nodes, asked)
+        raise no_site(nodes, asked)
     return Plan(asked, chosen)
 
 
@@ -162,6 +162,23 @@ def choose(nodes: Sequence[VirtualNode], asked: Request) -> VirtualNode | None:
 
     able = [node for node in nodes if why_not(node, asked) is None]
     return min(able, key=rank, default=None)
+
+
+def no_site(nodes: Sequence[VirtualNode], asked: Request) -> OptionsError:
+    """Why :func:`choose` found nothing, said of the sites that come closest."""
+    if not nodes:
+        return OptionsError("backend", Message("none_known"))
+    if not any(node.ready and not node.cordoned for node in nodes):
+        return OptionsError("backend", Message("none_ready"))
+    found = [(node, *why) for node in nodes if (why := why_not(node, asked))]
+    field = max((field for _, field, _ in found), key=_FIELDS.index)
+    whys = [
+        Message("site_cannot", site=node.label, why=why)
+        for node, at, why in found
+        if at == field
+    ]
+    sentence = reduce(lambda a, b: Message("list", first=a, second=b), whys)
+    return OptionsError(field, Message("no_site_can", whys=sentence))
 
 
 def why_not(node: VirtualNode, asked: Request) -> tuple[str, Message] | None:
@@ -210,21 +227,6 @@ def _known_accelerator(value: str, nodes: Sequence[VirtualNode]) -> None:
     known = sorted({accelerator_value(a) for n in nodes for a in n.accelerators})
     if value and value not in known:
         raise OptionsError("accelerator", _unknown("unknown_accelerator", value, known))
-
-
-def _no_site(nodes: Sequence[VirtualNode], asked: Request) -> OptionsError:
-    """Why *Automatic* found nothing, said of the sites that come closest."""
-    if not any(node.ready and not node.cordoned for node in nodes):
-        return OptionsError("backend", Message("none_ready"))
-    found = [(node, *why) for node in nodes if (why := why_not(node, asked))]
-    field = max((field for _, field, _ in found), key=_FIELDS.index)
-    whys = [
-        Message("site_cannot", site=node.name, why=why)
-        for node, at, why in found
-        if at == field
-    ]
-    sentence = reduce(lambda a, b: Message("list", first=a, second=b), whys)
-    return OptionsError(field, Message("no_site_can", whys=sentence))
 
 
 def _unknown(key: str, value: str, known: list[str]) -> Message:

@@ -85,16 +85,15 @@ def job(pod: Pod) -> Message:
     return Message("job_unnamed", backend=backend)
 
 
-def sentence(pod: Pod, site: str, language: Language) -> str:
-    """What the start is waiting for, in one line.
+def site(pod: Pod) -> str:
+    """The site's name for people."""
+    return pod.metadata.annotations.get(names.SITE) or pod.spec.node_name
 
-    Args:
-        pod: the pod as the cluster has it.
-        site: the site's name for people.
-        language: of the line.
-    """
+
+def sentence(pod: Pod, language: Language) -> str:
+    """What the start is waiting for, in one line."""
     found = queue(pod)
-    named = {"job": job(pod), "site": site}
+    named = {"job": job(pod), "site": site(pod)}
     at = stage(pod)
     if at == "ready":
         return say(language, "job_ready", **named)
@@ -107,7 +106,8 @@ def sentence(pod: Pod, site: str, language: Language) -> str:
         key = "job_suspended" if found.state == "suspended" else "job_waiting"
         words = "; ".join(_queue_words(pod, found, language))
         return say(language, key, **named) + (f": {words}." if words else ".")
-    return say(language, "submitting" if pod.spec.node_name else "asking", site=site)
+    key = "submitting" if pod.spec.node_name else "asking"
+    return say(language, key, site=site(pod))
 
 
 def _queue_words(pod: Pod, found: Queue, language: Language) -> Iterator[str]:

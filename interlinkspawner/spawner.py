@@ -243,7 +243,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         while True:
             if self.pod_reflector is not None:
                 await self._start_watching_pods()
-            message = self._verdict(wait)
+            message = wait.verdict(self._pod(), time.monotonic())
             if message is not None:
                 raise JobError(message, self.language)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -255,10 +255,6 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             start_limit=self._start_limit or self.start_timeout,
             previous=previous,
         )
-
-    def _verdict(self, wait: Wait) -> Message | None:
-        pod = self._pod()
-        return wait.verdict(pod, self._site(pod), time.monotonic())
 
     async def stop(self, now: bool = False) -> None:
         """Delete the pod and wait until its job has ended.
@@ -315,7 +311,8 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         while True:
             try:
                 await self._start_watching_pods()
-                if self._verdict(wait) or await self._is_gone():
+                hopeless = wait.verdict(self._pod(), time.monotonic())
+                if hopeless or await self._is_gone():
                     break
                 document = self.pod_reflector.pods.get(self._key)
                 if self.is_pod_running(document):
@@ -338,13 +335,6 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         data = {"user": self.user.name, "server_name": self.name}
         await self.user.settings["proxy"].add_route(self.proxy_spec, url, data)
 
-    def _site(self, pod: Pod | None) -> str:
-        """The site of a pod, for people."""
-        planned = self._plan.node.name if self._plan else ""
-        name = (pod.spec.node_name if pod else "") or planned
-        node = nodes.find(self.node_watcher.table.nodes, name)
-        return (node.site if node else "") or name
-
     # --- progress ------------------------------------------------------------------
 
     async def progress(self) -> AsyncIterator[JSON]:
@@ -360,7 +350,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
                 yield {"message": progress.event_line(event)}
             pod = self._pod()
             if pod is not None and not pod.metadata.deletion_timestamp:
-                line = progress.sentence(pod, self._site(pod), self.language)
+                line = progress.sentence(pod, self.language)
                 if line != last:
                     last = line
                     yield {"progress": progress.percent(pod), "message": line}

@@ -160,6 +160,8 @@ def _annotations(plan: Plan) -> dict[str, str]:
     annotations = {names.ACCELERATORS: json.dumps(asked)}
     if plan.node.backend:
         annotations[names.BACKEND] = plan.node.backend
+    if plan.node.site:
+        annotations[names.SITE] = plan.node.site
     if plan.node.tunnel:
         annotations[names.TUNNEL] = "ilt"
     return annotations

@@ -29,7 +29,7 @@ class Wait:
     _started: float | None = None
     _last: Pod | None = None
 
-    def verdict(self, pod: Pod | None, site: str, now: float) -> Message | None:
+    def verdict(self, pod: Pod | None, now: float) -> Message | None:
         """Why the start cannot succeed any more, or None to go on waiting."""
         if pod is not None and pod.uid == self.previous:
             return None
@@ -39,22 +39,18 @@ class Wait:
         self._last = pod
         stage = progress.stage(pod)
         if stage == "ended":
-            return _over(
-                "job_failed", pod, site, why=progress.why_ended(pod).rstrip(".")
-            )
+            return _over("job_failed", pod, why=progress.why_ended(pod).rstrip("."))
         if stage in ("pending", "queued"):
             self._started = None
             if now - self.begun > self.queue_limit:
-                return _over(
-                    "queue_too_long", pod, site, limit=duration(self.queue_limit)
-                )
+                return _over("queue_too_long", pod, limit=duration(self.queue_limit))
             return None
         if self._started is None:
             self._started = now
         if now - self._started > self.start_limit:
-            return _over("start_too_long", pod, site, limit=duration(self.start_limit))
+            return _over("start_too_long", pod, limit=duration(self.start_limit))
         return None
 
 
-def _over(key: str, pod: Pod, site: str, **values: str) -> Message:
-    return Message(key, job=progress.job(pod), site=site, **values)
+def _over(key: str, pod: Pod, **values: str) -> Message:
+    return Message(key, job=progress.job(pod), site=progress.site(pod), **values)

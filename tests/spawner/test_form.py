@@ -102,6 +102,14 @@ def test_a_full_but_possible_choice_stays_selectable() -> None:
     assert "0 free: your job will wait in the queue" in html
 
 
+def test_the_summary_says_why_nothing_can_run() -> None:
+    document = {"accelerator": "xilinx.com/fpga/u55c", "count": 3}
+    summary = form.fragments(document, POLICY, TABLE, "en")["summary"]
+    assert summary.startswith("No site can run this: Slurm · cnaf has only 2 ")
+    none = form.fragments({}, POLICY, NodeTable(), "en")["summary"]
+    assert none.startswith("No site is connected to this hub.")
+
+
 def test_every_control_has_a_label() -> None:
     inputs = Inputs(render({}))
     shown = [a for a in inputs.found.values() if a.get("type") != "hidden"]

@@ -68,18 +68,24 @@ def test_nothing_means_the_defaults() -> None:
         ({"count": -1, "accelerator": "nvidia.com/gpu/a100"}, "count: -1 is not"),
         (
             {"accelerator": "nvidia.com/gpu/a100", "count": 9},
-            "count: no site can run this: hpc has only 2 ",
+            "count: no site can run this: Slurm · cnaf",
         ),
         (
             {"accelerator": "nvidia.com/gpu/a100", "count": 3, "backend": "hpc"},
-            "count: hpc has only 2 ",
+            "count: Slurm · cnaf has only 2 ",
         ),
         (
             {"accelerator": "xilinx.com/fpga/u55c", "backend": "grid"},
-            "accelerator: grid has no U55C.",
+            "accelerator: HTCondor · bari has no U55C.",
         ),
-        ({"backend": "lab"}, "backend: lab not reachable now: the sidecar does not"),
-        ({"image": "fpga:1", "backend": "grid"}, "image: grid does not have this"),
+        (
+            {"backend": "lab"},
+            "backend: Local · lab not reachable now: the sidecar",
+        ),
+        (
+            {"image": "fpga:1", "backend": "grid"},
+            "image: HTCondor · bari does not have this",
+        ),
         ({"cpus": 17, "backend": "stock"}, "cpus: stock has only 16 CPUs."),
         ({"language": "tlh"}, "language: 'tlh' is not a language"),
     ],

@@ -18,7 +18,7 @@ def pod(
     states: list[dict[str, Any]] | None = None,
     **annotations: str,
 ) -> Pod:
-    found = {names.BACKEND: "slurm", names.JOB_ID: "4242"}
+    found = {names.BACKEND: "slurm", names.SITE: "cnaf", names.JOB_ID: "4242"}
     if queue:
         found[names.JOB_QUEUE] = json.dumps(queue)
     found.update(annotations)
@@ -106,8 +106,8 @@ QUEUED = {"state": "queued", "reason": "Resources", "message": "Both U55C are in
 )
 def test_sentence(found: Pod, stage: str, sentence: str) -> None:
     assert progress.stage(found) == stage
-    assert progress.sentence(found, "cnaf", "en").startswith(sentence)
-    assert progress.sentence(found, "cnaf", "it") != sentence
+    assert progress.sentence(found, "en").startswith(sentence)
+    assert progress.sentence(found, "it") != sentence
 
 
 def test_the_state_annotation_is_enough() -> None:

@@ -16,7 +16,11 @@ def pod(state: str, phase: str = "Pending", uid: str = "new", **metadata: Any) -
             "metadata": {
                 "name": "jupyter-ada",
                 "uid": uid,
-                "annotations": {names.JOB_STATE: state, names.BACKEND: "slurm"},
+                "annotations": {
+                    names.JOB_STATE: state,
+                    names.BACKEND: "slurm",
+                    names.SITE: "cnaf",
+                },
                 **metadata,
             },
             "status": {"phase": phase},
@@ -34,46 +38,44 @@ def said(message: Message | None) -> str:
 
 def test_a_long_queue_is_no_failure() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("queued"), "cnaf", 86400) is None
-    assert "did not start within 1 d" in said(
-        waiting.verdict(pod("queued"), "cnaf", 86401)
-    )
+    assert waiting.verdict(pod("queued"), 86400) is None
+    assert "did not start within 1 d" in said(waiting.verdict(pod("queued"), 86401))
 
 
 def test_the_start_budget_counts_from_the_jobs_start() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("queued"), "cnaf", 80000) is None
-    assert waiting.verdict(pod("starting"), "cnaf", 80001) is None
-    assert waiting.verdict(pod("running", "Running"), "cnaf", 80061) is None
+    assert waiting.verdict(pod("queued"), 80000) is None
+    assert waiting.verdict(pod("starting"), 80001) is None
+    assert waiting.verdict(pod("running", "Running"), 80061) is None
     assert "did not answer within 1 min" in said(
-        waiting.verdict(pod("running", "Running"), "cnaf", 80062)
+        waiting.verdict(pod("running", "Running"), 80062)
     )
 
 
 def test_a_requeued_job_has_its_start_budget_again() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("running"), "cnaf", 10) is None
-    assert waiting.verdict(pod("queued"), "cnaf", 20) is None
-    assert waiting.verdict(pod("running"), "cnaf", 100) is None
+    assert waiting.verdict(pod("running"), 10) is None
+    assert waiting.verdict(pod("queued"), 20) is None
+    assert waiting.verdict(pod("running"), 100) is None
 
 
 def test_the_servers_pod_of_before_is_no_part_of_this_start() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("failed", "Failed", uid="old"), "cnaf", 1) is None
-    assert waiting.verdict(None, "cnaf", 2) is None
-    assert waiting.verdict(pod("queued"), "cnaf", 3) is None
+    assert waiting.verdict(pod("failed", "Failed", uid="old"), 1) is None
+    assert waiting.verdict(None, 2) is None
+    assert waiting.verdict(pod("queued"), 3) is None
 
 
 def test_a_deleted_pod_ends_the_start() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("queued"), "cnaf", 1) is None
-    assert "was cancelled" in said(waiting.verdict(None, "cnaf", 2))
+    assert waiting.verdict(pod("queued"), 1) is None
+    assert "was cancelled" in said(waiting.verdict(None, 2))
     deleted = pod("queued", deletionTimestamp="2026-03-01T12:00:00Z")
-    assert "pod jupyter-ada was deleted" in said(wait().verdict(deleted, "cnaf", 1))
+    assert "pod jupyter-ada was deleted" in said(wait().verdict(deleted, 1))
 
 
 def test_a_failed_job_says_why() -> None:
     failed = pod("failed", "Failed")
-    assert said(wait().verdict(failed, "cnaf", 1)) == (
+    assert said(wait().verdict(failed, 1)) == (
         "The Slurm job on cnaf ended before its server was ready: Failed"
     )
