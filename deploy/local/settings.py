@@ -37,7 +37,7 @@ def sidecar(notebook: Path, workspace: Path) -> dict[str, Any]:
     """The site's settings: the image is an environment, jobs are plain processes."""
     return {
         "ProcessRuntime.images": {IMAGE: str(notebook)},
-        "ProcessRuntime.workspace": str(workspace),
+        "ProcessRuntime.workspace": f"{workspace}/{{user}}",
         # The demo's users share one account of this machine, and nothing else.
         "ProcessRuntime.allow_shared_account": True,
         "LocalBackend.accelerators": ACCELERATORS,

@@ -63,9 +63,9 @@ class Job(Document):
     """One offloaded server. Times are absent until they are known.
 
     ``id`` is the pod's UID; ``server`` is empty for the owner's default server.
-    ``node`` is the virtual node, ``site`` its site or else the node again, ``queue``
-    the scheduler's partition. ``reason`` and ``scheduler_state`` are the scheduler's
-    words, ``message`` is a sentence.
+    ``node`` is the compute node, empty before the job runs; ``site`` is the site, or
+    else the virtual node, and ``queue`` the scheduler's partition. ``reason`` and
+    ``scheduler_state`` are the scheduler's words, ``message`` is a sentence.
     ``observed_at`` is when Kubernetes last confirmed all this.
     """
 
@@ -134,7 +134,7 @@ def job(raw: JSON, observed_at: datetime, gone_at: datetime | None = None) -> Jo
         server=server,
         site=notes.get(names.SITE) or pod.spec.node_name,
         backend=notes.get(names.BACKEND, ""),
-        node=pod.spec.node_name,
+        node=notes.get(names.JOB_NODE, ""),
         job_id=_job_id(pod),
         state=state,
         scheduler_state=queue.scheduler_state,

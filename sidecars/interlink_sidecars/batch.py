@@ -80,7 +80,7 @@ class BatchBackend(LoggingConfigurable):
         directory = self.directory(spec)
         commands = {
             container.name: self.runtime.command(
-                container, mounts(pod, container), directory.path
+                container, mounts(pod, container), directory.path, spec.owner
             )
             for container in (*pod.spec.init_containers, *pod.spec.containers)
         }

@@ -73,6 +73,9 @@ def job_script(spec: JobSpec, directory: Path, grace: int) -> str:
 def container_script(name: str, command: Command) -> str:
     """Environment, working directory and command of one container."""
     lines = ["#!/bin/bash", f"# Container {name}; its environment may hold secrets."]
+    if command.home:
+        home = shlex.quote(command.home)
+        lines.append(f"mkdir -p -- {home} && export HOME={home} || exit 1")
     lines.append(f"cd -- {shlex.quote(command.cwd) if command.cwd else '~'} || exit 1")
     for key, value in command.env.items():
         if "\0" in key + value:

@@ -101,7 +101,6 @@ async def test_the_virtual_kubelet_keeps_a_node_with_its_lease(
     node = {"metadata": {"name": name}}
     lease = {"metadata": {"name": name}, "spec": {"holderIdentity": name}}
     patch = {"status": {"capacity": {"xilinx.com/fpga": "2"}}}
-    review = {"spec": {"token": "no token at all"}}
     async with connected(cluster.kubeconfig("vk", namespace)) as api:
         core = client.CoreV1Api(api)
         await core.create_node(node)
@@ -109,9 +108,7 @@ async def test_the_virtual_kubelet_keeps_a_node_with_its_lease(
         assert changed.status.capacity == {"xilinx.com/fpga": "2"}
         leases = client.CoordinationV1Api(api)
         await leases.create_namespaced_lease("kube-node-lease", lease)
-        await leases.read_namespaced_lease(name, "kube-node-lease")
-        answer = await client.AuthenticationV1Api(api).create_token_review(review)
-        assert not answer.status.authenticated
+        await leases.patch_namespaced_lease(name, "kube-node-lease", lease)
         await core.delete_node(name)
 
 
@@ -120,7 +117,6 @@ async def test_the_service_only_reads(cluster: Cluster, namespace: str) -> None:
     async with connected(cluster.kubeconfig("service", namespace)) as api:
         core = client.CoreV1Api(api)
         assert (await core.list_namespaced_pod(namespace)).items
-        await core.list_namespaced_event(namespace)
         assert not await core.read_namespaced_pod_log("notebook", namespace)
         with forbidden():
             await core.delete_namespaced_pod("notebook", namespace)

@@ -55,6 +55,7 @@ RUNNING = pod(
         names.SITE: "site-a",
         names.TUNNEL: "ilt",
         names.JOB_ID: "1234567",
+        names.JOB_NODE: "fpga07",
         names.JOB_STATE: "running",
         names.DEADLINE: "2026-11-22T14:00:00Z",
         names.ACCELERATORS: json.dumps(

@@ -51,7 +51,7 @@ async def test_job_from_submission_to_its_end(
 ) -> None:
     uid = await site.submit("life", "alice")
     job = await known(service, uid, alice, "requested")
-    assert (job["owner"], job["server"], job["node"]) == ("alice", "", NODE)
+    assert (job["owner"], job["server"], job["site"]) == ("alice", "", NODE)
 
     queue = {"state": "queued", "reason": "Resources", "partition": "fpga"}
     await site.annotate(

@@ -18,7 +18,7 @@ BACKEND: Final = "interlinkspawner/backend"
 """Node label and pod annotation: what the site drives, e.g. ``slurm``."""
 
 SITE: Final = "interlinkspawner/site"
-"""Node label: short name of the computing site, shown to people."""
+"""Node label and pod annotation: short name of the computing site, for people."""
 
 MODEL_LABEL_PREFIX: Final = "model.interlinkspawner/"
 """Node label ``model.interlinkspawner/<model>`` = resource type with ``/`` as ``_``."""
@@ -52,6 +52,9 @@ JOB_STATE: Final = "interlinkspawner/job-state"
 
 JOB_QUEUE: Final = "interlinkspawner/job-queue"
 """Pod annotation: JSON of :class:`~interlink_sidecars.api.messages.Queue`."""
+
+JOB_NODE: Final = "interlinkspawner/job-node"
+"""Pod annotation: the compute node that the job runs on, as the scheduler names it."""
 
 DEADLINE: Final = "interlinkspawner/deadline"
 """Pod annotation: RFC 3339 time at which the scheduler will end the job."""

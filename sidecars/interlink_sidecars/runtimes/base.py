@@ -20,14 +20,16 @@ class Command:
     """What to execute on the node for one container.
 
     ``cwd`` empty means the account's home; ``path`` are directories put before the
-    node's ``PATH``. The job's environment, such as ``SLURM_*``, is inherited and
-    ``env`` comes on top.
+    node's ``PATH``. ``home`` is made if absent and becomes ``HOME``; empty leaves the
+    account's. The job's environment, such as ``SLURM_*``, is inherited and ``env``
+    comes on top.
     """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     path: Sequence[str] = ()
     cwd: str = ""
+    home: str = ""
 
 
 class Runtime(Protocol):
@@ -39,7 +41,11 @@ class Runtime(Protocol):
         ...
 
     def command(
-        self, container: Container, mounts: Sequence[Mount], directory: Path
+        self,
+        container: Container,
+        mounts: Sequence[Mount],
+        directory: Path,
+        owner: str,
     ) -> Command:
         """The command of one container.
 
@@ -47,6 +53,7 @@ class Runtime(Protocol):
             container: as the pod has it; ``valueFrom`` is already resolved.
             mounts: where its volumes are, relative to ``directory``.
             directory: the job directory, absolute on edge and compute node.
+            owner: the hub user, untrusted text; empty for a pod that no hub made.
 
         Raises:
             InvalidRequestError: the container cannot run here, with the reason.

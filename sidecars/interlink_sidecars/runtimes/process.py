@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from traitlets import Bool, Dict, Unicode
 from traitlets.config import LoggingConfigurable
@@ -37,6 +38,9 @@ class ProcessRuntime(LoggingConfigurable):
     workspace = Unicode(
         help="""
         Working directory of the containers, absolute; the account's home by default.
+        Where it holds ``{user}``, as in ``/data/notebooks/{user}``, each hub user has
+        one of their own, which is made if absent and is their ``HOME``, too: people
+        who share an account then keep their own settings.
         """,
     ).tag(config=True)
 
@@ -54,7 +58,11 @@ class ProcessRuntime(LoggingConfigurable):
         return self.allow_shared_account
 
     def command(
-        self, container: Container, mounts: Sequence[Mount], directory: Path
+        self,
+        container: Container,
+        mounts: Sequence[Mount],
+        directory: Path,
+        owner: str,
     ) -> Command:
         """The container's own command with its paths rewritten."""
         if container.image not in self.images:
@@ -79,13 +87,21 @@ class ProcessRuntime(LoggingConfigurable):
             argv=[rewrite(arg) for arg in argv],
             env=env,
             path=[str(PurePosixPath(environment) / "bin")] if environment else [],
-            cwd=self._cwd(container, rewrite),
+            cwd=self._cwd(container, rewrite, owner),
+            home=self._workspace(owner) if "{user}" in self.workspace else "",
         )
 
-    def _cwd(self, container: Container, rewrite: _Rewriting) -> str:
+    def _cwd(self, container: Container, rewrite: _Rewriting, owner: str) -> str:
         """The image's working directory exists here only where a volume is."""
         rewritten = rewrite(container.working_dir)
-        return self.workspace if rewritten == container.working_dir else rewritten
+        if rewritten != container.working_dir:
+            return rewritten
+        return self._workspace(owner)
+
+    def _workspace(self, owner: str) -> str:
+        """The owner's name as one path component, never ``..`` and never shared."""
+        name = quote(owner, safe="@").replace(".", "%2E") or "_nobody"
+        return self.workspace.replace("{user}", name)
 
 
 class _Rewriting:

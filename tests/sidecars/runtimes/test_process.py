@@ -19,13 +19,16 @@ IMAGES = {"lab": "/opt/lab", "host": ""}
 
 
 def command(
-    *mounts: str, settings: dict[str, Any] | None = None, **fields: Any
+    *mounts: str,
+    settings: dict[str, Any] | None = None,
+    owner: str = "ada",
+    **fields: Any,
 ) -> Command:
     config = Config({"ProcessRuntime": {"images": IMAGES, **(settings or {})}})
     runtime = ProcessRuntime(config=config)
     container = Container(**{"name": "c", "image": "lab", "args": ["x"], **fields})
     places = [Mount(path, PurePosixPath("volumes", path[1:2])) for path in mounts]
-    return runtime.command(container, places, JOB)
+    return runtime.command(container, places, JOB, owner)
 
 
 def test_image_is_an_environment() -> None:
@@ -79,6 +82,21 @@ def test_working_directory() -> None:
     assert command(settings=scratch).cwd == "/scratch"
     assert command(settings=scratch, workingDir="/home/jovyan").cwd == "/scratch"
     assert command("/data", workingDir="/data/in").cwd == "/jobs/1/volumes/d/in"
+    assert command(settings=scratch).home == ""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("ada@example.org", "ada@example%2Eorg"),
+        ("../bob", "%2E%2E%2Fbob"),
+        ("Zoë $(id)", "Zo%C3%AB%20%24%28id%29"),
+        ("", "_nobody"),
+    ],
+)
+def test_each_user_has_a_home_that_no_name_can_leave(owner: str, name: str) -> None:
+    own = command(settings={"workspace": "/data/{user}"}, owner=owner)
+    assert own.home == own.cwd == f"/data/{name}"
 
 
 def test_users_are_not_isolated_unless_an_admin_accepts_it() -> None:

@@ -182,7 +182,8 @@ class LogsHandler(AuthenticatedHandler):
             if self._headers_written:
                 log.warning("pod=%s/%s log: %s", namespace, pod_name, error.message)
                 return
-            self._refuse(error.status, error.message)
+            # the API server drops the sentence of a 503, and passes that of a 500 on
+            self._refuse(500 if error.status > 500 else error.status, error.message)
 
     @override
     def on_connection_close(self) -> None:

@@ -96,6 +96,8 @@ def job_annotations(observed: PodStatus) -> dict[str, str]:
     annotations: dict[str, str] = {names.JOB_STATE: job_state(observed)}
     if observed.jid:
         annotations[names.JOB_ID] = observed.jid
+    if observed.node_name:
+        annotations[names.JOB_NODE] = observed.node_name
     if queue := observed.queue:
         annotations[names.JOB_QUEUE] = json.dumps(queue.to_json())
         if queue.deadline is not None:
