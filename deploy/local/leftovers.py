@@ -18,13 +18,13 @@ _WHERE_SOMEBODY_WAS = (b"PWD=", b"OLDPWD=")
 
 
 def find(directory: Path) -> list[int]:
-    """Process ids of everything that belongs to the directory, except the caller."""
-    mark = os.fsencode(directory)
+    """Ids of the processes of the directory, the caller and his parents excepted."""
+    mark, mine = os.fsencode(directory), _ancestry()
     return [
         int(entry.name)
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit()
-        and int(entry.name) != os.getpid()
+        and int(entry.name) not in mine
         and any(mark in word for word in _words(entry))
         and not _has_terminal(entry)
     ]
@@ -51,8 +51,23 @@ def _words(entry: Path) -> list[bytes]:
 
 
 def _has_terminal(entry: Path) -> bool:
-    with contextlib.suppress(OSError):
-        # The command's name before it may hold spaces and parentheses.
-        fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        return fields[4] != "0"
-    return False
+    return _stat(entry)[4] != "0"
+
+
+def _ancestry() -> set[int]:
+    """This process, whoever started it, and so on."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid:
+        found.add(pid)
+        pid = int(_stat(Path("/proc") / str(pid))[1])
+    return found
+
+
+def _stat(entry: Path) -> list[str]:
+    """State, parent, group, session, terminal and so on; zeros for what has ended."""
+    try:
+        # The command's name before them may hold spaces and parentheses.
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["0"] * 5

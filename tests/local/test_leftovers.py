@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import leftovers
+from deploy.local.bootstrap import ROOT
 
 
 @contextmanager
@@ -61,3 +63,17 @@ def test_people_who_look_at_the_directory_are_left_alone(tmp_path: Path) -> None
         reading.wait()
         os.close(reader)
         os.close(terminal)
+
+
+def test_the_caller_and_who_called_him_are_left_alone(tmp_path: Path) -> None:
+    ask = "from deploy.local.leftovers import find; from pathlib import Path; import os"
+    ask += "; print(find(Path(os.environ['HERE'])))"
+    said = subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -c "{ask}"; true'],
+        env={"HERE": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "[]\n"
