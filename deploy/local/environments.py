@@ -94,9 +94,10 @@ def notebook(tools: Tools) -> Path:
 
 def proxy(tools: Tools) -> Path:
     """The program of configurable-http-proxy."""
-    directory = tools.cache / "proxy"
     inputs = [PROXY / "package.json", PROXY / "package-lock.json"]
-    with made_once(directory, digest(inputs)) as needed:
+    stamp = digest(inputs)
+    directory = tools.cache / f"proxy-{stamp}"  # shared by all checkouts
+    with made_once(directory, stamp) as needed:
         if needed:
             require_node()
             for path in inputs:
@@ -145,10 +146,11 @@ def sources(directory: Path) -> list[Path]:
 
 
 def digest(inputs: Sequence[Path], *words: str) -> str:
-    """A short word that changes with the names and contents of the files."""
+    """A short word that changes with names and contents, the same in any checkout."""
     total = hashlib.sha256("\0".join(words).encode())
     for path in inputs:
-        total.update(str(path).encode() + b"\0" + path.read_bytes())
+        name = os.path.relpath(path, ROOT)
+        total.update(f"{name}\0".encode() + path.read_bytes())
     return total.hexdigest()[:16]
 
 
