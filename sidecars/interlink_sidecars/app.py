@@ -97,6 +97,10 @@ class Sidecar(Application):
         ),
     }
 
+    @default("log_format")
+    def _default_log_format(self) -> str:
+        return "%(asctime)s %(levelname)s %(message)s"
+
     raise_config_file_errors = True
 
     @default("log_level")
@@ -138,6 +142,8 @@ class Sidecar(Application):
 
     async def _serve(self) -> None:
         stop = _asked_to_stop()
+        for name in ("interlink_sidecars", "tornado"):
+            logging.getLogger(name).handlers = self.log.handlers
         state_dir = self._open_state_dir()
         sockets = self._bind()
         runtime = load(RUNTIMES, self.runtime)(parent=self)

@@ -8,7 +8,7 @@ kept by the engine; a backend may forget all it knows when its process ends.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -113,7 +113,8 @@ class Backend(Protocol):
         """Start a staged job and return its id.
 
         Raises:
-            SubmitError: the scheduler refused and there is no job.
+            SubmitError: there is no job: the scheduler refused it, or it was never
+                staged to the end.
             UnreachableError: there may be a job; ``find`` will tell.
         """
         ...
@@ -141,8 +142,13 @@ class Backend(Protocol):
         """What the site has and what is used, over all users."""
         ...
 
-    def logs(self, job: Job, request: LogRequest) -> AsyncGenerator[bytes, None]:
-        """The log of one container; with ``Follow`` until the container has ended."""
+    def logs(
+        self, job: Job, request: LogRequest, over: Callable[[], bool]
+    ) -> AsyncGenerator[bytes, None]:
+        """The log of one container; with ``Follow`` until the container has ended.
+
+        ``over`` says whether the whole job has ended.
+        """
         ...
 
     async def scrub(self, spec: JobSpec) -> None:

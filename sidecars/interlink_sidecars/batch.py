@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from traitlets.config import LoggingConfigurable
 from .api.errors import ApiError
 from .api.kubernetes import Pod
 from .api.messages import CreateRequest, LogRequest, Queue
-from .backend import ContainerMark, Job, Observation
+from .backend import ContainerMark, Job, Observation, SubmitError
 from .job import JobSpec
 from .logs import read_log
 from .runtimes.base import Runtime
@@ -90,6 +90,16 @@ class BatchBackend(LoggingConfigurable):
         directories = ["logs", "status", *volume_directories(pod)]
         await asyncio.to_thread(directory.write, files, directories)
 
+    def check_staged(self, spec: JobSpec) -> None:
+        """Refuse a job whose staging was cut off; its directory is not there."""
+        if not self.directory(spec).path.exists():
+            raise SubmitError(
+                f"Pod {spec.key} was not handed over completely. Send it again.",
+                reason="NotStaged",
+                status=503,
+                final=False,
+            )
+
     def observation(self, spec: JobSpec, queue: Queue, **known: Any) -> Observation:
         """What the scheduler said, completed by the marks that the job left."""
         directory = self.directory(spec)
@@ -117,14 +127,16 @@ class BatchBackend(LoggingConfigurable):
         )
         return Queue.model_validate({"state": state, "ended_at": ended_at})
 
-    def logs(self, job: Job, request: LogRequest) -> AsyncGenerator[bytes, None]:
+    def logs(
+        self, job: Job, request: LogRequest, over: Callable[[], bool]
+    ) -> AsyncGenerator[bytes, None]:
         """The log of one container, or the job's own where that never began."""
         directory = self.directory(job.spec)
         name = request.container_name
 
         def ended() -> bool:
             marks = (f"status/{name}.exit", "status/exit")
-            return any((directory.path / mark).exists() for mark in marks)
+            return over() or any((directory.path / mark).exists() for mark in marks)
 
         path = directory.path / "logs" / f"{name}.log"
         if ended() and not path.exists():

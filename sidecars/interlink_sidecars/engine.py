@@ -23,8 +23,8 @@ from weakref import WeakValueDictionary
 from traitlets import Float
 from traitlets.config import LoggingConfigurable
 
-from .api.errors import ApiError, InvalidRequestError
-from .api.kubernetes import JSON
+from .api.errors import ApiError, InvalidRequestError, UnreachableError
+from .api.kubernetes import JSON, Pod
 from .api.messages import (
     CreateRequest,
     CreateResponse,
@@ -129,18 +129,17 @@ class Engine(LoggingConfigurable):
         pod = read_pod(request.pod)
         async with self._lock(pod.uid):
             if self._records.get(pod.uid) is None:
-                spec = job_spec(pod)
-                self._check_owner(spec)
-                await self.backend.stage(spec, pod, request)
-                if self._records.intend(spec):
-                    await self._submit(spec)
+                await self._begin(pod, request)
         while record := self._records.get(pod.uid):
             self._refuse_deleted(record)
             if record.job_id:
                 return CreateResponse(pod_uid=pod.uid, pod_jid=record.job_id)
             await self._settle(pod.uid)
             await asyncio.sleep(min(self.settle_seconds / 4, 1))
-        raise SubmitError(f"The scheduler refused pod {pod.key}.")
+        raise UnreachableError(
+            f"An earlier try to submit pod {pod.key} was cut off and left no job."
+            " Send it again."
+        )
 
     def delete(self, document: JSON) -> None:
         """See to it that a pod has no job, from now on and whatever happens."""
@@ -185,7 +184,8 @@ class Engine(LoggingConfigurable):
             raise InvalidRequestError(
                 f"Pod {record.spec.key} has no container {request.container_name!r}."
             )
-        stream = self.backend.logs(record.job, request)
+        uid = request.pod_uid
+        stream = self.backend.logs(record.job, request, lambda: self._is_over(uid))
         if not request.options.follow:
             return stream
         return announced(stream, lambda: _silence(record))
@@ -196,16 +196,40 @@ class Engine(LoggingConfigurable):
         """The lock of one pod; it lives as long as somebody holds or awaits it."""
         return self._locks.setdefault(uid, asyncio.Lock())
 
+    def _is_over(self, uid: str) -> bool:
+        """Whether nothing more will be heard of a pod's job."""
+        record = self._records.get(uid)
+        return record is None or record.phase in {"terminal", "deleted"}
+
+    async def _begin(self, pod: Pod, request: CreateRequest) -> None:
+        """Record, stage and submit a new pod; under its lock."""
+        spec = job_spec(pod)
+        if not self._records.intend(spec):
+            return
+        try:
+            await self.backend.stage(spec, pod, request)
+            self._check_owner(spec)
+        except ApiError:
+            await self._withdraw(spec)
+            raise
+        record = self._records.get(spec.uid)
+        if record is not None and record.phase == "intent":
+            await self._submit(spec)
+
+    async def _withdraw(self, spec: JobSpec) -> None:
+        """There is no job and will be none of this try."""
+        self._records.withdraw(spec.uid)
+        await self.backend.forget(spec)
+
     async def _submit(self, spec: JobSpec) -> None:
-        """Hand a job whose intent is on record to the scheduler; under its lock."""
+        """Hand a staged job whose intent is on record to the scheduler."""
         self._sought.pop(spec.uid, None)
         try:
             async with self._submitting:
                 job_id = await self.backend.submit(spec)
         except SubmitError as error:
             self.log.warning("pod=%s uid=%s refused: %s", spec.key, spec.uid, error)
-            self._records.withdraw(spec.uid)
-            await self.backend.forget(spec)
+            await self._withdraw(spec)
             raise
         self._adopt(spec, job_id)
 
@@ -306,15 +330,20 @@ class Engine(LoggingConfigurable):
         if self._wake.is_set():
             self._wake.clear()
             self._inventory_due = 0.0
+        await self._settle_all()
+        await self._poll()
+        if time.monotonic() >= self._inventory_due:
+            await self._refresh_inventory()
+        await self._tidy()
+
+    async def _settle_all(self) -> None:
         for record in self._records.in_phase("intent", "deleting"):
             try:
                 await self._settle(record.spec.uid)
             except ApiError as error:
                 self.log.warning("pod=%s not settled: %s", record.spec.key, error)
-        await self._poll()
-        if time.monotonic() >= self._inventory_due:
-            await self._refresh_inventory()
-        await self._tidy()
+                if isinstance(error, UnreachableError):
+                    return  # the others would wait for the same answer
 
     async def _poll(self) -> None:
         records = self._records.in_phase("submitted", "deleting")

@@ -72,6 +72,7 @@ class SchedulerBackend(BatchBackend):
 
     async def submit(self, spec: JobSpec) -> str:
         """Submit the staged script."""
+        self.check_staged(spec)
         directory = self.directory(spec).path
         argv = self.submit_argv(spec, directory)
         async with self._alone(spec) as lock:

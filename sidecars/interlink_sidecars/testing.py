@@ -28,6 +28,7 @@ from .api.kubernetes import JSON
 from .api.messages import (
     ContainerVolumes,
     CreateRequest,
+    CreateResponse,
     LogOptions,
     LogRequest,
     PodStatus,
@@ -113,6 +114,17 @@ class SidecarProcess:
     def log(self) -> str:
         """What it said."""
         return (self.directory / "log").read_text()
+
+    async def create(self, pod: JSON) -> CreateResponse:
+        """Create a pod as a virtual kubelet does: again while that is not final."""
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    return await self.client.create(bundle(pod))
+                except ApiError as error:
+                    if error.final:
+                        raise
+                    await asyncio.sleep(0.2)
 
     async def status(self, pod: JSON) -> PodStatus:
         """The status of one pod."""
@@ -411,7 +423,7 @@ class BackendContract:
             await sidecar.kill()
             await asyncio.gather(creating, return_exceptions=True)
             await sidecar.start()
-            await sidecar.client.create(bundle(pod))
+            await sidecar.create(pod)
             await self._until_log(sidecar, pod, "ran\n")
             deleting = asyncio.create_task(sidecar.client.delete(pod))
             await asyncio.sleep(chance.uniform(0, 0.15))

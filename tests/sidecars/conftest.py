@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ from interlink_sidecars.engine import Engine
 from interlink_sidecars.runtimes.process import ProcessRuntime
 from interlink_sidecars.server import make_app
 from interlink_sidecars.testing import FPGA
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return once it is so; there is no event to wait for across a poll."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @dataclass

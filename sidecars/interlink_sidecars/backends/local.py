@@ -107,6 +107,7 @@ class LocalBackend(BatchBackend):
 
     async def submit(self, spec: JobSpec) -> str:
         """Put a job into the queue: one file, so a repeat changes nothing."""
+        self.check_staged(spec)
         path = self.directory(spec).path
         draft = path / ".queued"
         draft.write_text(str(time.time_ns()))

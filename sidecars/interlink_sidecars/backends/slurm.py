@@ -106,6 +106,7 @@ class SlurmBackend(SchedulerBackend):
         super().__init__(*args, **kwargs)
         self._accelerators: list[PingAccelerator] = []
         self._gres_types: dict[str, str] = {}
+        self._site = text.SiteQueue(0, 0, {})
         self._kill_wait: int | None = None
 
     @override
@@ -303,6 +304,7 @@ class SlurmBackend(SchedulerBackend):
             reason=seen.reason if pending else "",
             message=self._message(job, seen, pending=pending),
             partition=seen.partition,
+            position=self._site.positions.get(job.job_id) if pending else None,
             submitted_at=seen.submitted_at,
             started_at=None if pending else seen.started_at,
             estimated_start=seen.started_at if pending else None,
@@ -340,7 +342,8 @@ class SlurmBackend(SchedulerBackend):
         where = [f"--partition={self.partition}"] if self.partition else []
         nodes_argv = ["sinfo", "-N", "-h", *where, "-O", text.NODE_FORMAT]
         nodes = text.parse_nodes(await self.ask(nodes_argv))
-        states = await self.ask(["squeue", "-h", *where, "-o", "%T"])
+        site_argv = ["squeue", "-h", *where, "-o", text.SITE_FORMAT]
+        self._site = text.parse_site_queue(await self.ask(site_argv))
         offers = text.accelerators(nodes, self.gres)
         self._gres_types = {
             key.partition(":")[2].lower(): key.partition(":")[2]
@@ -348,17 +351,13 @@ class SlurmBackend(SchedulerBackend):
             for key in node.gres
         }
         self._accelerators = ping_accelerators(offers)
-        words = [text.STATES.get(word) for word in states.split()]
         return Ping(
             resources=PingResources(
                 cpu=str(sum(node.cpus for node in nodes)),
                 memory=f"{sum(node.memory for node in nodes) // 2**20}Mi",
                 accelerators=self._accelerators,
             ),
-            queue=PingQueue(
-                running=sum(word not in {None, "queued"} for word in words),
-                waiting=words.count("queued"),
-            ),
+            queue=PingQueue(running=self._site.running, waiting=self._site.waiting),
             observed_at=datetime.now(UTC),
         )
 

@@ -18,6 +18,7 @@ from interlink_sidecars.api.inventory import Accelerator
 from interlink_sidecars.api.messages import JobState
 
 QUEUE_FORMAT: Final = "%i|%T|%r|%N|%P|%V|%S|%e|%j|%k"
+SITE_FORMAT: Final = "%i|%T|%P|%Q|%r"
 NODE_FORMAT: Final = (
     "NodeHost:256,StateLong:64,CPUsState:64,Memory:32,Gres:1024,GresUsed:1024"
 )
@@ -149,6 +150,48 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
                 comment=fields[9],
             )
     return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class SiteQueue:
+    """Everybody's jobs: how many, and who is next (1 is) in each partition."""
+
+    running: int
+    waiting: int
+    positions: Mapping[str, int]
+
+
+def parse_site_queue(text: str) -> SiteQueue:
+    """The output of ``squeue -o SITE_FORMAT``.
+
+    A job that is held or depends on another has no position.
+    """
+    rows = [line.split("|") for line in text.splitlines()]
+    states = [STATES.get(row[1]) for row in rows if len(row) == 5]
+    contenders = [
+        (-int(priority), job_id, partition)
+        for job_id, state, partition, priority, reason in (
+            r for r in rows if len(r) == 5
+        )
+        if STATES.get(state) == "queued"
+        and reason in {"None", "Priority", "Resources"}
+        and priority.isdecimal()
+    ]
+    positions: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    for _, job_id, partition in sorted(contenders, key=lambda c: (c[0], _number(c[1]))):
+        counts[partition] += 1
+        positions[job_id] = counts[partition]
+    return SiteQueue(
+        running=sum(state not in {None, "queued"} for state in states),
+        waiting=states.count("queued"),
+        positions=positions,
+    )
+
+
+def _number(job_id: str) -> int:
+    digits = re.match(r"\d*", job_id)
+    return int(digits[0] or 0) if digits else 0
 
 
 def parse_job(text: str) -> QueuedJob | None:

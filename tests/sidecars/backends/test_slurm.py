@@ -141,7 +141,7 @@ class TestSlurmBackend(BackendContract):
         with pytest.raises(UnreachableError):
             await sidecar.client.create(bundle(pod))
         await sidecar.restart()
-        created = await sidecar.client.create(bundle(pod))
+        created = await sidecar.create(pod)
         status = await sidecar.until_state(pod, "completed")
         assert status.jid == created.pod_jid
         assert await self.jobs_ever(sidecar, pod) == 1

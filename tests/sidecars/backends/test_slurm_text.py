@@ -42,6 +42,17 @@ def test_queue() -> None:
     assert jobs["3"].comment == "weird|com ment"
 
 
+def test_site_queue() -> None:
+    queue = text.parse_site_queue(
+        "9|PENDING|main|10|Priority\n7|PENDING|main|20|Resources\n"
+        "8|PENDING|main|20|Priority\n6|PENDING|main|99|JobHeldUser\n"
+        "5|PENDING|fpga|1|None\n4_[1-3]|PENDING|fpga|0|Priority\n"
+        "3|RUNNING|main|1|None\n2|COMPLETING|main|1|None\nbanner\n"
+    )
+    assert (queue.running, queue.waiting) == (2, 6)
+    assert queue.positions == {"7": 1, "8": 2, "9": 3, "5": 1, "4_[1-3]": 2}
+
+
 def test_job() -> None:
     job = text.parse_job(JOB)
     assert job is not None
