@@ -103,9 +103,7 @@ class BatchBackend(LoggingConfigurable):
     def observation(self, spec: JobSpec, queue: Queue, **known: Any) -> Observation:
         """What the scheduler said, completed by the marks that the job left."""
         directory = self.directory(spec)
-        why, stopped_at = _mark(directory.read("status/stopped"))
-        if queue.state in {"completed", "failed"} and why == "timeout":
-            queue = queue.model_copy(update={"state": "timeout"})
+        _, stopped_at = _mark(directory.read("status/stopped"))
         marks = {
             container.name: _container_mark(directory, container.name)
             for container in spec.containers

@@ -143,6 +143,11 @@ class SlurmBackend(SchedulerBackend):
 
     @override
     def submit_argv(self, spec: JobSpec, directory: Path) -> list[str]:
+        """The whole ``sbatch`` command.
+
+        There is no ``--signal``: at the time limit Slurm sends TERM by itself and
+        KILL after ``KillWait``, but an early signal comes up to a minute too early.
+        """
         options = [
             f"--job-name={spec.job_name}",
             f"--comment={_comment(spec)}",
@@ -154,7 +159,6 @@ class SlurmBackend(SchedulerBackend):
             "--nodes=1",
             "--ntasks=1",
             f"--cpus-per-task={spec.cpus}",
-            f"--signal=B:USR1@{self.grace(spec)}",
         ]
         if spec.memory:
             options.append(f"--mem={ceil(spec.memory / 2**20)}M")

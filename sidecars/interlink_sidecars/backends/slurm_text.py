@@ -81,7 +81,7 @@ REASONS: Final = {
 """Common reasons of waiting; ``Resources`` is told with the inventory."""
 
 ENDINGS: Final[Mapping[str, str]] = {
-    "TIMEOUT": "Slurm ended the job{where}: its time limit{limit} was over.",
+    "TIMEOUT": "Slurm ended the job{where}{after}: its time limit was over.",
     "DEADLINE": "Slurm ended the job{where}: its deadline was over.",
     "OUT_OF_MEMORY": "Slurm ended the job{where}: it used more memory than it asked"
     " for.",
@@ -321,12 +321,12 @@ def waiting_sentence(reason: str) -> str:
 
 def ending_sentence(job: QueuedJob) -> str:
     """How a job ended, for people; empty for a success."""
-    limit = ""
+    after = ""
     if job.started_at and job.ends_at:
-        limit = f" after {job.ends_at - job.started_at}"
+        after = f" after {job.ends_at - job.started_at}"
     where = f" on node {job.node}" if job.node else ""
     text = ENDINGS.get(job.state, "")
-    return text.format(where=where, limit=limit, reason=job.reason or "unknown")
+    return text.format(where=where, after=after, reason=job.reason or "unknown")
 
 
 def _time(text: str) -> datetime | None:

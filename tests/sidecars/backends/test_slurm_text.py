@@ -57,7 +57,7 @@ def test_job() -> None:
     job = text.parse_job(JOB)
     assert job is not None
     assert (job.state, job.exit_code, job.node) == ("TIMEOUT", 143, "n1")
-    sentence = "Slurm ended the job on node n1: its time limit after 0:01:00 was over."
+    sentence = "Slurm ended the job on node n1 after 0:01:00: its time limit was over."
     assert text.ending_sentence(job) == sentence
     assert text.parse_job("slurm_load_jobs error: Invalid job id specified") is None
 
