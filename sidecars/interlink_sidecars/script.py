@@ -87,7 +87,7 @@ def container_script(name: str, command: Command) -> str:
             lines.append(f"printf '%s\\n' {shlex.quote(note)} >&2")
         else:
             lines.append(f"export {key}={shlex.quote(value)}")
-    lines += [f'PATH={shlex.quote(entry)}:"$PATH"' for entry in command.path]
+    lines += [f'export PATH={shlex.quote(entry)}:"$PATH"' for entry in command.path]
     if any("\0" in argument for argument in command.argv):
         raise InvalidRequestError(f"An argument of container {name!r} holds a NUL.")
     lines.append(f"exec -- {shlex.join(command.argv)}")

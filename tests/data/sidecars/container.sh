@@ -6,6 +6,6 @@ export TOKEN='it'"'"'s "here" $(id) `id` \ $HOME *
 printf '%s\n' 'interlink: environment variable '"'"'my.var'"'"' cannot be set; skipped' >&2
 printf '%s\n' 'interlink: environment variable '"'"'SECONDS'"'"' cannot be set; skipped' >&2
 export EMPTY=''
-PATH=/opt/lab/bin:"$PATH"
+export PATH=/opt/lab/bin:"$PATH"
 exec -- jupyterhub-singleuser --ip=127.0.0.1 'it'"'"'s "here" $(id) `id` \ $HOME *
 	two ü 🐍 ; exit 9 #'
