@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 from traitlets import Float
@@ -31,24 +31,16 @@ from .api.messages import (
     LogRequest,
     Ping,
     PodStatus,
-    Queue,
 )
 from .backend import Backend, Observation, SubmitError
 from .job import JobSpec, identity, job_spec, read_pod
 from .logs import announced
 from .records import Record, Records
-from .status import pod_status, unknown_status
+from .status import ended, pod_status, silence, unknown_status
 
 SUBMISSIONS_AT_ONCE = 8
 MISSES_UNTIL_LOST = 3
 TOMBSTONE_SECONDS = 30 * 24 * 3600
-
-NEVER_STARTED = "The pod was deleted before a job was started."
-CANCELLED = "The job was cancelled."
-LOST = (
-    "The scheduler does not know the job and it left no mark. It was probably removed"
-    " by an administrator or lost with its node."
-)
 
 
 class Engine(LoggingConfigurable):
@@ -188,7 +180,7 @@ class Engine(LoggingConfigurable):
         stream = self.backend.logs(record.job, request, lambda: self._is_over(uid))
         if not request.options.follow:
             return stream
-        return announced(stream, lambda: _silence(record))
+        return announced(stream, lambda: silence(record))
 
     # --- one record ------------------------------------------------------------
 
@@ -253,7 +245,7 @@ class Engine(LoggingConfigurable):
                 if record.phase == "intent":
                     await self._submit(record.spec)
                 else:
-                    self._observed(record, _over(record, "cancelled", NEVER_STARTED))
+                    self._observed(record, ended(record, "never_started"))
 
     def _may_conclude(self, uid: str) -> bool:
         """Whether a job has been invisible for long enough to say there is none."""
@@ -361,9 +353,9 @@ class Engine(LoggingConfigurable):
                 self._missed.pop(uid, None)
                 self._observed(record, seen[uid])
             elif record.phase == "deleting":
-                self._observed(record, _over(record, "cancelled", CANCELLED))
+                self._observed(record, ended(record, "cancelled"))
             elif self._is_lost(uid):
-                self._observed(record, _over(record, "lost", LOST))
+                self._observed(record, ended(record, "lost"))
 
     def _is_lost(self, uid: str) -> bool:
         """Whether the scheduler has not known a job often and long enough."""
@@ -398,19 +390,3 @@ class Engine(LoggingConfigurable):
             await self.backend.forget(record.spec)
             self._records.keep(record.spec.uid, "nothing")
         self._records.prune(now - self.retain_hours * 3600 - TOMBSTONE_SECONDS)
-
-
-def _over(
-    record: Record, state: Literal["cancelled", "lost"], message: str
-) -> Observation:
-    """The end of a job of which the scheduler says nothing more."""
-    queue = record.observation.queue.model_copy(
-        update={"state": state, "message": message, "ended_at": datetime.now(UTC)}
-    )
-    return record.observation.model_copy(update={"queue": queue})
-
-
-def _silence(record: Record) -> bytes:
-    """Why a log is silent."""
-    queue = pod_status(record, None).queue or Queue()
-    return f"# {queue.state}: {queue.message or 'no output yet'}\n".encode()

@@ -6,7 +6,8 @@ sentence, because interLink takes a missing code for success.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Literal
 
 from .api.kubernetes import Pod
 from .api.messages import (
@@ -30,6 +31,14 @@ _REASONS = {
     "preempted": "Preempted",
     "node_failed": "NodeFailed",
     "lost": "Lost",
+}
+
+
+_ENDINGS = {
+    "never_started": "The pod was deleted before a job was started.",
+    "cancelled": "The job was cancelled.",
+    "lost": "The scheduler does not know the job and it left no mark. It was probably"
+    " removed by an administrator or lost with its node.",
 }
 
 
@@ -68,6 +77,26 @@ def unknown_status(pod: Pod) -> PodStatus:
             message=f"This sidecar has no record of pod {pod.key}.",
         ),
     )
+
+
+def ended(
+    record: Record, how: Literal["never_started", "cancelled", "lost"]
+) -> Observation:
+    """The end of a job of which the scheduler says nothing more."""
+    queue = record.observation.queue.model_copy(
+        update={
+            "state": "lost" if how == "lost" else "cancelled",
+            "message": _ENDINGS[how],
+            "ended_at": datetime.now(UTC),
+        }
+    )
+    return record.observation.model_copy(update={"queue": queue})
+
+
+def silence(record: Record) -> bytes:
+    """A line of log that says why there is none."""
+    queue = pod_status(record, None).queue or Queue()
+    return f"# {queue.state}: {queue.message or 'no output yet'}\n".encode()
 
 
 def _adjusted(record: Record) -> Observation:
