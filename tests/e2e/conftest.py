@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from deploy.local import environments
 from deploy.local.slurm import PrivateSlurm, installed
@@ -97,18 +97,18 @@ async def person(
     chromium: Browser, stack: Stack
 ) -> AsyncIterator[Callable[[str], Awaitable[Person]]]:
     """Make somebody with a browser of their own, signed in."""
-    pages: list[Page] = []
+    people: list[Person] = []
 
     async def sign_in(name: str) -> Person:
         context = await chromium.new_context(
             viewport={"width": 1280, "height": 900}, locale="en-GB"
         )
-        page = await context.new_page()
-        pages.append(page)
-        somebody = Person(name, page, stack.url)
+        somebody = Person(name, await context.new_page(), stack.url)
+        people.append(somebody)
         await somebody.sign_in(stack.password)
         return somebody
 
     yield sign_in
-    for page in pages:
-        await page.context.close()
+    for somebody in people:
+        await somebody.look(f"{somebody.name}-last")
+        await somebody.page.context.close()

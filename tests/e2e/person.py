@@ -81,8 +81,8 @@ class Person:
         page = self.page
         await page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
         notebook = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-        idle = notebook.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        await expect(idle).to_be_visible()
+        # JupyterLab drops what is run before its kernel has introduced itself
+        await expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
         await notebook.locator(".jp-Cell .cm-content").first.click()
         await page.keyboard.type(code)
         await page.keyboard.press("Shift+Enter")
@@ -100,7 +100,8 @@ class Person:
 
     async def stop_server(self) -> None:
         """Press Stop on the hub's home page and wait for the Start button."""
-        await self.page.goto(f"{self.url}/hub/home")
+        # the hub's page gives its buttons their meaning after it has loaded
+        await self.page.goto(f"{self.url}/hub/home", wait_until="networkidle")
         await self.page.get_by_role("button", name="Stop My Server").click()
         stopped = self.page.locator("#start")
         await expect(stopped).to_have_text(re.compile("Start"), timeout=_PATIENCE)
