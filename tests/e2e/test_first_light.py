@@ -37,8 +37,8 @@ async def test_a_notebook_in_a_slurm_job(
     ada = await person(f"ada-{model.lower()}")
     await ada.open_form()
     await ada.free(model, "Slurm", 0)
-    await ada.look(f"form-{model}-taken")
     await ada.choose(model, "Slurm", memory="4")
+    await ada.look(f"form-{model}")
     await ada.start()
     await ada.told(re.compile("Resources"))
     await ada.look(f"pending-{model}")
@@ -48,7 +48,6 @@ async def test_a_notebook_in_a_slurm_job(
     await others.give_back(taken)
     await ada.in_lab()
     await bob.free(model, "Slurm", 1)
-    await bob.look(f"form-{model}")
 
     job = await ada.run_cell("import os; print(os.environ['SLURM_JOB_ID'])")
     assert await others.ours() == [job]
