@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.local.processes import Process, answering, free_port
@@ -46,7 +49,13 @@ class Site:
         await self.process.ready(answering(f"{self.url}/healthz"))
 
     async def stop(self) -> None:
+        """Stop the sidecar and end the jobs that a test left, failed or not."""
         await self.process.stop()
+        while living := self.living():
+            for pid in living:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.05)
 
     def jobs(self) -> list[Path]:
         """The directories of all jobs that ever entered the queue."""
