@@ -173,11 +173,7 @@ def render(
         max_memory=_gib(policy.max_memory) if policy.max_memory else "",
         count=max(1, asked.count),
         walltime=walltime_text(asked.walltime),
-        walltimes=[
-            walltime_text(m)
-            for m in _WALLTIMES
-            if not policy.max_walltime or m <= policy.max_walltime
-        ],
+        walltimes=[walltime_text(m) for m in _WALLTIMES if m <= policy.max_walltime],
         max_walltime=duration(policy.max_walltime * 60),
         age=duration(now - shown.observed_at) if shown.observed_at else "",
         asset=asset,

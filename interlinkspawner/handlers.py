@@ -1,7 +1,7 @@
-"""What an open form asks the hub for: its changing parts, and its two static files.
+"""The form on a hub's pages: as it opens, its changing parts, and its static files.
 
 ``c.JupyterHub.extra_handlers.extend(interlinkspawner.extra_handlers)`` serves them
-below the hub's prefix. It must not know how the parts are made.
+below the hub's prefix. It must not know how the form is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,30 @@ from jupyterhub.utils import url_path_join
 from tornado import web
 
 from . import form
-from .language import negotiate
+from .language import language_of, negotiate
 
 STATIC = Path(__file__).parent / "static"
+_FIRST_ANSWER_SECONDS = 5.0  # that the form waits for the API server's first answer
 _LONGEST_WAIT = 30  # seconds; proxies close idle connections after a minute
+
+
+async def render_form(spawner: Any) -> str:
+    """``options_form``: the form as the user of an InterLinkSpawner gets it now."""
+    table = await spawner.node_watcher.loaded(_FIRST_ANSWER_SECONDS)
+    refused, spawner.refused = spawner.refused, None
+    saved = refused or spawner.user_options or spawner.orm_spawner.user_options or {}
+    handler = spawner.handler  # none when the hub shows a refused form again
+    return form.render(
+        {key: value for key, value in saved.items() if value != ""},
+        spawner.policy(),
+        table,
+        negotiate(handler.request.headers.get("Accept-Language", ""))
+        if handler
+        else language_of(saved),
+        now=time.time(),
+        asset=partial(asset_url, spawner.hub.base_url),
+        inventory_url=inventory_url(spawner.hub.base_url),
+    )
 
 
 class InventoryHandler(BaseHandler):

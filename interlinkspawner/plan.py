@@ -47,9 +47,10 @@ class Image(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What this hub offers. Memory in bytes, walltime in minutes, 0 = no limit.
+    """What this hub offers. Memory in bytes, walltime in minutes.
 
-    ``images`` is never empty and its first one is the default.
+    ``images`` is never empty and its first one is the default. No default is over its
+    maximum; 0 CPUs or memory at most means what the site has.
     """
 
     images: tuple[Image, ...]

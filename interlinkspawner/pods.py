@@ -5,6 +5,7 @@ Owns reading the shared reflectors. It must not know what the pod is for.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from kubernetes_asyncio.client import ApiException
@@ -83,3 +84,12 @@ def _gave_up(reflector: Any) -> bool:
     loaded = reflector.first_load_future
     failed = loaded.done() and (loaded.cancelled() or loaded.exception() is not None)
     return bool(failed or (reflector.watch_task and reflector.watch_task.done()))
+
+
+def is_remote(address: str) -> bool:
+    """Whether an IP address can be another host's."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (ip.is_loopback or ip.is_unspecified)

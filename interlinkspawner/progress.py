@@ -92,6 +92,8 @@ def site(pod: Pod) -> str:
 
 def sentence(pod: Pod, language: Language) -> str:
     """What the start is waiting for, in one line."""
+    if pod.metadata.deletion_timestamp:
+        return say(language, "job_ending")
     found = queue(pod)
     named = {"job": job(pod), "site": site(pod)}
     at = stage(pod)

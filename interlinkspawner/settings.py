@@ -75,29 +75,38 @@ class OffloadSettings(LoggingConfigurable):
 
     @validate("default_memory", "max_memory")
     def _validate_memory(self, proposal: Mapping[str, Any]) -> str:
-        return self._checked(proposal, options.memory_size)
+        return _checked(proposal, options.memory_size)
 
     @validate("default_walltime", "max_walltime")
     def _validate_walltime(self, proposal: Mapping[str, Any]) -> str:
-        return self._checked(proposal, options.walltime_minutes)
-
-    def _checked(self, proposal: Mapping[str, Any], read: Callable[..., Any]) -> str:
-        try:
-            read(proposal["value"])
-        except PydanticCustomError as error:
-            said = Message(error.type, **(error.context or {})).say("en")
-            raise TraitError(f"{proposal['trait'].name}: {said}.") from error
-        return str(proposal["value"])
+        return _checked(proposal, options.walltime_minutes)
 
     def policy(self) -> Policy:
         """What this hub offers to this user, from the settings."""
         images = self.images or [{"name": self.image}]
+        max_memory = options.memory_size(self.max_memory) or 0
+        max_walltime = options.walltime_minutes(self.max_walltime) or 0
+        memory = options.memory_size(self.default_memory) or 0
+        walltime = options.walltime_minutes(self.default_walltime) or 0
         return Policy(
             images=tuple(Image.model_validate(each) for each in images),
-            default_cpus=self.default_cpus,
+            default_cpus=min(self.default_cpus, self.max_cpus or self.default_cpus),
             max_cpus=self.max_cpus,
-            default_memory=options.memory_size(self.default_memory) or 0,
-            max_memory=options.memory_size(self.max_memory) or 0,
-            default_walltime=options.walltime_minutes(self.default_walltime) or 0,
-            max_walltime=options.walltime_minutes(self.max_walltime) or 0,
+            default_memory=min(memory, max_memory or memory),
+            max_memory=max_memory,
+            default_walltime=min(walltime, max_walltime),
+            max_walltime=max_walltime,
         )
+
+
+def _checked(proposal: Mapping[str, Any], read: Callable[..., Any]) -> str:
+    """The setting, if a user could write it into the field of the form."""
+    name, value = proposal["trait"].name, str(proposal["value"])
+    try:
+        found = read(value)
+    except PydanticCustomError as error:
+        said = Message(error.type, **(error.context or {})).say("en")
+        raise TraitError(f"{name}: {said}.") from error
+    if found is None and name != "max_memory":
+        raise TraitError(f"{name} must not be empty.")
+    return value

@@ -8,10 +8,9 @@ in ``form`` and ``progress``. Works with KubeSpawner 7.0 and 7.1.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -22,7 +21,7 @@ from traitlets import default
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON, Pod
 
-from . import form, handlers, nodes, options, progress, transform
+from . import handlers, nodes, options, progress, transform
 from .errors import (
     AddressError,
     InvalidOptionsError,
@@ -30,14 +29,13 @@ from .errors import (
     StartError,
     do_not_count,
 )
-from .language import Language, Message, negotiate
+from .language import Language, Message, language_of
 from .plan import Plan, plan
-from .pods import PodSpawner
+from .pods import PodSpawner, is_remote
 from .settings import OffloadSettings
 from .waiting import Wait
 
 _LOOK_SECONDS = 1.0
-_FORM_SECONDS = 5.0  # that the form waits for the first answer of the API server
 _NOBODY = "http://127.0.0.1:1"  # an address where nothing answers
 
 
@@ -61,16 +59,17 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
     @property
     def language(self) -> Language:
         """Of the sentences of this start, as chosen by the form."""
-        return _language(self.user_options)
+        return language_of(self.user_options)
 
     # --- options: form, query, REST ------------------------------------------------
 
     _plan: Plan | None = None
-    _refused: JSON | None = None  # a refused form, to be shown once more as it was
+    refused: JSON | None = None
+    """A form that was refused, to be shown once more as it was filled in."""
 
     @default("options_form")
     def _options_form_default(self) -> Callable[..., Any]:
-        return _render_form
+        return handlers.render_form
 
     @default("options_from_form")
     def _options_from_form_default(self) -> Callable[[dict[str, list[str]]], JSON]:
@@ -87,8 +86,8 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             chosen = options.parse_form(data)
             plan(chosen, self.policy(), self.node_watcher.table.nodes)
         except options.OptionsError as error:
-            self._refused = {field: values[0] for field, values in data.items()}
-            language = _language(self._refused)
+            self.refused = {field: values[0] for field, values in data.items()}
+            language = language_of(self.refused)
             raise InvalidOptionsError(error.message, language) from error
         return chosen.to_json()
 
@@ -139,9 +138,13 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
     async def _make_create_pod_request(self, pod: Any, request_timeout: int) -> bool:
         """Create the pod after the Secret that it refers to. May be called again.
 
-        KubeSpawner makes Secrets after the pod, when a virtual kubelet has already
-        read it. Ours cannot have the pod as owner, so it is deleted by name.
+        The server's pod of before goes first, which takes as long as its job needs to
+        end. KubeSpawner makes Secrets after the pod, when a virtual kubelet has
+        already read it. Ours cannot have the pod as owner, so it is deleted by name.
         """
+        if self._pod() is not None:
+            await self.stop(now=True)
+        self._creating = True
         name = self._secret.metadata.name
         await exponential_backoff(
             partial(self._ensure_not_exists, "secret", name),
@@ -157,7 +160,11 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
 
     async def run_post_stop_hook(self) -> Any:
         """Called by the hub after every stop, also of a pod that ended by itself."""
-        await self._ensure_not_exists("secret", transform.secret_name(self.pod_name))
+        name = transform.secret_name(self.pod_name)
+        try:
+            await self._ensure_not_exists("secret", name)
+        except Exception:  # the next start replaces it, and doctor names it
+            self.log.exception("Cannot delete Secret %s", name)
         return await maybe_future(super().run_post_stop_hook())
 
     def is_pod_running(self, pod: JSON | None) -> bool:
@@ -183,7 +190,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             return seen.metadata.annotations[names.TUNNEL_URL].rstrip("/")
         elsewhere = self.get_pod_url or self.services_enabled or self.pod_connect_ip
         address = seen.status.get("podIP") or "nowhere"
-        if not elsewhere and not _remote(address):
+        if not elsewhere and not is_remote(address):
             node = seen.spec.node_name
             message = Message("bad_address", pod=seen.key, address=address, node=node)
             raise AddressError(message, self.language)
@@ -193,12 +200,14 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
 
     start_timeout: int  # KubeSpawner's
     _start_limit: int | None = None
+    _creating = False  # from here on a pod of this name is this start's
 
     def start(self) -> Any:
         """Start within two budgets, see :attr:`queue_timeout`.
 
         The hub reads ``start_timeout`` after this call, as its limit for both.
         """
+        self._creating = False
         self._start_limit = self.start_timeout
         self.start_timeout += self.queue_timeout + 60
         return super().start()
@@ -219,9 +228,8 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
 
     async def _start_or_fail(self) -> str:
         """KubeSpawner's start, until it succeeds or cannot any more."""
-        before = self._pod()
         starting = asyncio.ensure_future(super()._start())
-        watching = asyncio.ensure_future(self._watch_job(before.uid if before else ""))
+        watching = asyncio.ensure_future(self._watch_job())
         tasks = {starting, watching}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -237,23 +245,22 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch_job(self, previous: str) -> NoReturn:
+    async def _watch_job(self) -> NoReturn:
         """Raise JobError once this start cannot succeed any more."""
-        wait = self._wait(previous)
+        wait = self._wait()
         while True:
-            if self.pod_reflector is not None:
+            if self._creating:
                 await self._start_watching_pods()
-            message = wait.verdict(self._pod(), time.monotonic())
-            if message is not None:
-                raise JobError(message, self.language)
+                message = wait.verdict(self._pod(), time.monotonic())
+                if message is not None:
+                    raise JobError(message, self.language)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _wait(self, previous: str = "") -> Wait:
+    def _wait(self) -> Wait:
         return Wait(
             begun=time.monotonic(),
             queue_limit=self.queue_timeout,
             start_limit=self._start_limit or self.start_timeout,
-            previous=previous,
         )
 
     async def stop(self, now: bool = False) -> None:
@@ -349,7 +356,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             for event in self._new_events(shown):
                 yield {"message": progress.event_line(event)}
             pod = self._pod()
-            if pod is not None and not pod.metadata.deletion_timestamp:
+            if pod is not None:
                 line = progress.sentence(pod, self.language)
                 if line != last:
                     last = line
@@ -369,36 +376,3 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         new = [event for key, event in keys if key not in shown]
         shown.update(key for key, _ in keys)
         return new
-
-
-async def _render_form(spawner: InterLinkSpawner) -> str:
-    """``options_form``: the form as one user gets it now."""
-    table = await spawner.node_watcher.loaded(_FORM_SECONDS)
-    refused, spawner._refused = spawner._refused, None
-    saved = refused or spawner.user_options or spawner.orm_spawner.user_options or {}
-    handler = spawner.handler  # the hub sets none when it shows a refused form again
-    return form.render(
-        {key: value for key, value in saved.items() if value != ""},
-        spawner.policy(),
-        table,
-        negotiate(handler.request.headers.get("Accept-Language", ""))
-        if handler
-        else _language(saved),
-        now=time.time(),
-        asset=partial(handlers.asset_url, spawner.hub.base_url),
-        inventory_url=handlers.inventory_url(spawner.hub.base_url),
-    )
-
-
-def _language(document: Mapping[str, Any]) -> Language:
-    """The language named in a document of options, however wrong the rest is."""
-    return "it" if document.get("language") == "it" else "en"
-
-
-def _remote(address: str) -> bool:
-    """Whether an IP address can be another host's."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return not (ip.is_loopback or ip.is_unspecified)

@@ -16,23 +16,16 @@ from .language import Message, duration
 
 @dataclass(slots=True)
 class Wait:
-    """One start. Times are in seconds of one clock, ``begun`` on that clock.
-
-    ``previous`` is the uid of the server's pod of before, which may still be
-    ending, or empty.
-    """
+    """One start. Times are in seconds of one clock, ``begun`` on that clock."""
 
     begun: float
     queue_limit: float
     start_limit: float
-    previous: str = ""
     _started: float | None = None
     _last: Pod | None = None
 
     def verdict(self, pod: Pod | None, now: float) -> Message | None:
         """Why the start cannot succeed any more, or None to go on waiting."""
-        if pod is not None and pod.uid == self.previous:
-            return None
         if pod is None or pod.metadata.deletion_timestamp:
             gone = pod or self._last
             return Message("job_removed", pod=gone.metadata.name) if gone else None

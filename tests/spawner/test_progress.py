@@ -110,6 +110,13 @@ def test_sentence(found: Pod, stage: str, sentence: str) -> None:
     assert progress.sentence(found, "it") != sentence
 
 
+def test_a_pod_that_is_being_deleted() -> None:
+    document = pod(queue=QUEUED).model_dump(by_alias=True)
+    document["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    said = progress.sentence(Pod.model_validate(document), "en")
+    assert said == "Waiting for the previous job of this server to end."
+
+
 def test_the_state_annotation_is_enough() -> None:
     assert progress.stage(pod(**{names.JOB_STATE: "queued"})) == "queued"
     assert progress.stage(pod(**{names.JOB_STATE: "sleepy"})) == "pending"

@@ -340,11 +340,26 @@ async def test_an_address_on_the_hub_itself_is_refused(
 async def test_settings_are_checked(spawner: InterLinkSpawner) -> None:
     for wrong in (
         {"max_walltime": "soon"},
+        {"max_walltime": ""},
         {"default_memory": "lots"},
         {"images": [{"nome": "lab:1"}]},
     ):
         with pytest.raises(TraitError):
             make_spawner(**wrong)
+
+
+async def test_no_default_is_over_its_maximum(spawner: InterLinkSpawner) -> None:
+    policy = make_spawner(
+        default_cpus=8,
+        max_cpus=4,
+        default_memory="8Gi",
+        max_memory="4Gi",
+        default_walltime="3d",
+        max_walltime="1d",
+    ).policy()
+    assert policy.default_cpus == 4
+    assert policy.default_memory == 4 * 2**30
+    assert policy.default_walltime == 1440
 
 
 async def test_settings_of_kubespawner_are_not_changed(

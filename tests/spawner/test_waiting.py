@@ -10,12 +10,11 @@ from interlinkspawner.language import Message
 from interlinkspawner.waiting import Wait
 
 
-def pod(state: str, phase: str = "Pending", uid: str = "new", **metadata: Any) -> Pod:
+def pod(state: str, phase: str = "Pending", **metadata: Any) -> Pod:
     return Pod.model_validate(
         {
             "metadata": {
                 "name": "jupyter-ada",
-                "uid": uid,
                 "annotations": {
                     names.JOB_STATE: state,
                     names.BACKEND: "slurm",
@@ -29,7 +28,7 @@ def pod(state: str, phase: str = "Pending", uid: str = "new", **metadata: Any) -
 
 
 def wait() -> Wait:
-    return Wait(begun=0, queue_limit=86400, start_limit=60, previous="old")
+    return Wait(begun=0, queue_limit=86400, start_limit=60)
 
 
 def said(message: Message | None) -> str:
@@ -59,9 +58,8 @@ def test_a_requeued_job_has_its_start_budget_again() -> None:
     assert waiting.verdict(pod("running"), 100) is None
 
 
-def test_the_servers_pod_of_before_is_no_part_of_this_start() -> None:
+def test_before_the_pod_is_seen_nothing_is_lost() -> None:
     waiting = wait()
-    assert waiting.verdict(pod("failed", "Failed", uid="old"), 1) is None
     assert waiting.verdict(None, 2) is None
     assert waiting.verdict(pod("queued"), 3) is None
 
