@@ -8,7 +8,6 @@ There is no kubelet, no kube-proxy and no cluster DNS: every node is virtual.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import re
@@ -31,7 +30,7 @@ from .components import (
     arguments,
     programs,
 )
-from .processes import Process, ProcessError, answering, free_port, listening
+from .processes import Process, answering, free_port, hold, listening
 
 RBAC = Path(__file__).resolve().parents[1] / "rbac"
 MANIFESTS = ("hub", "hub-nodes", "vk", "service")
@@ -186,15 +185,10 @@ class Cluster:
 
     def _take_state_dir(self) -> None:
         """Two API servers on one etcd, or a second etcd on its data, lose objects."""
-        lock = (self.state_dir / "lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise ProcessError(
-                f"A cluster is already running on {self.state_dir}: stop it first."
-            ) from None
-        self._lock = lock
+        self._lock = hold(
+            self.state_dir / "lock",
+            f"A cluster is already running on {self.state_dir}: stop it first.",
+        )
 
     async def _start_processes(self) -> None:
         commands = await asyncio.to_thread(programs, cache.directory())

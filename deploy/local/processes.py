@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import pwd
 import random
@@ -20,6 +21,7 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
@@ -307,6 +309,20 @@ def logged(text: str) -> Probe:
         return text.encode() in process.logged_bytes()
 
     return probe
+
+
+def hold(path: Path, taken: str) -> TextIO:
+    """Hold a lock file until it is closed or this program ends, however it ends.
+
+    Raises ProcessError with the sentence ``taken`` when somebody else holds it.
+    """
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ProcessError(taken) from None
+    return lock
 
 
 def free_port(host: str = "127.0.0.1") -> int:

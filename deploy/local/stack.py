@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -26,10 +25,10 @@ from .environments import Environments
 from .processes import (
     Probe,
     Process,
-    ProcessError,
     answering,
     fixed_port,
     free_port,
+    hold,
     listening,
     logged,
 )
@@ -102,7 +101,10 @@ class Stack:
 
         Raises SetupError or ProcessError; then nothing is left running.
         """
-        self._lock = _locked(self.directory / "lock")
+        self._lock = hold(
+            self.directory / "lock",
+            f"An installation already runs in {self.directory}: stop it first.",
+        )
         try:
             leftovers.end(self.directory)
             await _timed("cluster", self.cluster.start, report)
@@ -323,19 +325,6 @@ class Stack:
         (site / "notebooks").mkdir(exist_ok=True)
         for path in (site, *site.iterdir()):
             os.chown(path, owner.pw_uid, owner.pw_gid)
-
-
-def _locked(path: Path) -> TextIO:
-    """Hold a file until it is closed or this program ends, however it ends."""
-    lock = path.open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise ProcessError(
-            f"An installation already runs in {path.parent}: stop it first."
-        ) from None
-    return lock
 
 
 async def _timed(

@@ -14,26 +14,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON, Pod
-from interlink_sidecars.api.messages import JobState, Queue, Terminated
+from interlink_sidecars.api.messages import ENDED, JobState, Queue, Terminated
 
 T = TypeVar("T")
 
 JOB_ANNOTATIONS: Final = (names.ACCELERATORS, names.JOB_STATE, names.JOB_ID_UPSTREAM)
 """A pod with any of these was offloaded."""
-
-ENDED: Final[frozenset[JobState]] = frozenset(
-    {
-        "completed",
-        "failed",
-        "cancelled",
-        "timeout",
-        "out_of_memory",
-        "preempted",
-        "node_failed",
-        "lost",
-    }
-)
-"""States that a job never leaves."""
 
 TunnelState: TypeAlias = Literal["up", "down", "unknown"]
 

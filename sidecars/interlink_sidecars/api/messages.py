@@ -10,7 +10,7 @@ Additions of ours are optional fields that the other side ignores.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -34,6 +34,20 @@ JobState: TypeAlias = Literal[
     "unknown",
 ]
 """The life of a job in words that do not depend on the scheduler."""
+
+ENDED: Final[frozenset[JobState]] = frozenset(
+    {
+        "completed",
+        "failed",
+        "cancelled",
+        "timeout",
+        "out_of_memory",
+        "preempted",
+        "node_failed",
+        "lost",
+    }
+)
+"""States that a job never leaves."""
 
 _GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON, Container, Pod
 from interlink_sidecars.api.messages import (
+    ENDED,
     ContainerState,
     ContainerStatus,
     JobState,
@@ -27,18 +28,6 @@ from interlink_sidecars.api.messages import (
 )
 
 TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
-ENDED: Final[frozenset[JobState]] = frozenset(
-    {
-        "completed",
-        "failed",
-        "cancelled",
-        "timeout",
-        "out_of_memory",
-        "preempted",
-        "node_failed",
-        "lost",
-    }
-)
 _SUBMITTING: Final = Waiting(
     reason="Submitting", message="The job is on its way to the site."
 )
