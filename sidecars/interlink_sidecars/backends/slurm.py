@@ -305,7 +305,8 @@ class SlurmBackend(SchedulerBackend):
         queue = Queue(
             state=state,
             scheduler_state=seen.state,
-            reason=seen.reason if pending else "",
+            # Slurm says None before its scheduler has looked at a job
+            reason=seen.reason if pending and seen.reason != "None" else "",
             message=self._message(job, seen, pending=pending),
             partition=seen.partition,
             position=self._site.positions.get(job.job_id) if pending else None,
