@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,10 @@ from .site import account
 PROXY = Path(__file__).parent / "proxy"
 TOOLS = Path(__file__).parent / "tools.in"
 LABEXTENSION = ROOT / "labextension"
+OLDEST = {"jupyterhub": "5.5.*", "jupyterhub-kubespawner": "7.0.*"}
+_NO_NEWS = {
+    "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
+}
 _MADE = {"node_modules", "lib", "__pycache__", "labextension", "coverage", "dist"}
 _WORKSPACE = [ROOT, ROOT / "sidecars", ROOT / "vk", LABEXTENSION]
 
@@ -69,12 +74,28 @@ def everything(tools: Tools) -> Environments:
 
 def hub(tools: Tools) -> Path:
     """JupyterHub, spawner and virtual kubelet from the checkout, and the test tools."""
-    editable = [part for member in _WORKSPACE for part in ("--editable", str(member))]
     return _environment(
         tools,
         "hub",
-        [*editable, "--group", str(ROOT / "pyproject.toml") + ":dev"],
+        _checkout(),
         [member / "pyproject.toml" for member in _WORKSPACE],
+    )
+
+
+def oldest_hub(tools: Tools) -> Path:
+    """The same with the oldest JupyterHub and KubeSpawner that we promise to run on."""
+    constraints = _home(tools) / "oldest-constraints.txt"
+    constraints.parent.mkdir(parents=True, exist_ok=True)
+    pins = CONSTRAINTS.read_text().splitlines()
+    kept = [pin for pin in pins if pin.partition("==")[0] not in OLDEST]
+    kept += [f"{name}=={version}" for name, version in OLDEST.items()]
+    constraints.write_text("\n".join(kept) + "\n")
+    return _environment(
+        tools,
+        "oldest-hub",
+        _checkout(),
+        [member / "pyproject.toml" for member in _WORKSPACE],
+        constraints,
     )
 
 
@@ -89,7 +110,12 @@ def notebook(tools: Tools) -> Path:
     inputs = sources(LABEXTENSION)
     wheel = _labextension_wheel(tools, inputs)
     packages = [str(wheel), "jupyterlab>=4.6,<4.7", "jupyterhub>=5.5"]
-    return _environment(tools, "notebook", packages, inputs)
+    directory = _environment(tools, "notebook", packages, inputs)
+    settings = directory / "share" / "jupyter" / "lab" / "settings"
+    settings.mkdir(exist_ok=True)
+    # a compute node has no way out to ask for news and newer versions
+    (settings / "page_config.json").write_text(json.dumps(_NO_NEWS))
+    return directory
 
 
 def proxy(tools: Tools) -> Path:
@@ -170,17 +196,27 @@ def _labextension_wheel(tools: Tools, inputs: Sequence[Path]) -> Path:
     return wheels[0]
 
 
+def _checkout() -> list[str]:
+    """What installs the checkout itself with the development tools."""
+    editable = [part for member in _WORKSPACE for part in ("--editable", str(member))]
+    return [*editable, "--group", str(ROOT / "pyproject.toml") + ":dev"]
+
+
 def _environment(
-    tools: Tools, name: str, packages: Sequence[str], inputs: Sequence[Path]
+    tools: Tools,
+    name: str,
+    packages: Sequence[str],
+    inputs: Sequence[Path],
+    constraints: Path = CONSTRAINTS,
 ) -> Path:
     directory = _home(tools) / name
-    stamp = digest([*inputs, CONSTRAINTS], str(tools.python), *packages)
+    stamp = digest([*inputs, constraints], str(tools.python), *packages)
     with made_once(directory, stamp) as needed:
         if needed:
             create: Command = ["venv", "--clear", "--python", tools.python, directory]
             install: list[str | Path] = ["pip", "install", "--compile-bytecode"]
             install += ["--python", directory / "bin" / "python"]
-            install += ["--constraint", CONSTRAINTS, *packages]
+            install += ["--constraint", constraints, *packages]
             _uv(tools, f"Making the {name} environment", create, install)
     return directory
 

@@ -60,6 +60,9 @@ class Person:
         await self.page.get_by_label("Memory").fill(memory)
         offload = self.page.get_by_role("group", name="Enable offloading to")
         await offload.get_by_text(re.compile(backend, re.IGNORECASE)).click()
+        summary = self.page.get_by_role("status")
+        await expect(summary).to_contain_text(model)
+        await expect(summary).to_contain_text(backend)
 
     async def start(self) -> None:
         """Press Start and wait for the pending page."""
