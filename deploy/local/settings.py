@@ -43,6 +43,7 @@ def sidecar(notebook: Path, workspace: Path) -> dict[str, Any]:
         "LocalBackend.accelerators": ACCELERATORS,
         "Engine.poll_interval": SECONDS,
         "Engine.inventory_interval": SECONDS,
+        "Engine.settle_seconds": 10.0,
     }
 
 

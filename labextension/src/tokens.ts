@@ -43,11 +43,11 @@ export interface IJob {
   owner: string;
   /** Name of the server; empty for the user's default one. */
   server: string;
-  /** Short name of the computing site. */
+  /** Short name of the computing site, else its virtual node. */
   site: string;
   /** What the site drives: `slurm`, `htcondor`, `local`. */
   backend: string;
-  /** The virtual node. */
+  /** The compute node; empty before the job runs. */
   node: string;
   /** The scheduler's own id; empty until the job is submitted. */
   job_id: string;
