@@ -45,7 +45,7 @@ describe('the card', () => {
       Site: 'site-a',
       Backend: 'slurm',
       Queue: 'fpga',
-      Node: 'site-a-slurm'
+      Node: 'fpga07'
     });
     const bar = screen.getByRole('progressbar');
     expect(bar.getAttribute('aria-valuenow')).toBe('25');

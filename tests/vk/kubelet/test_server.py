@@ -214,5 +214,5 @@ async def test_a_wrong_question_is_told_so(
 async def test_a_site_that_is_away_is_a_sentence(kubelet: Kubelet) -> None:
     kubelet.logs.away = True
     answer = await kubelet.get("/containerLogs/n/p/main")
-    assert answer.code == 503
+    assert answer.code == 500
     assert "does not answer" in answer.body.decode()
