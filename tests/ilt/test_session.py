@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from interlink_sidecars.ilt import session
 from interlink_sidecars.ilt.frames import SYN, TYPE_WINDOW, encode_header
 from interlink_sidecars.ilt.messages import BYE_ENDED, BYE_TAKEN_OVER, Bye, data_parts
 from interlink_sidecars.ilt.mux import HUB
@@ -256,3 +257,21 @@ async def test_a_protocol_error_ends_that_carrier_alone(parts: list[bytes]) -> N
         writer.write(b"again\n")
         assert await reader.readline() == b"again\n"
         await close(writer)
+
+
+async def test_no_more_connections_are_held_than_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "BACKLOG", 2)
+    async with ends(echo) as both:
+        held = [await both.open() for _ in range(2)]
+        for _, writer in held:
+            writer.write(b"kept\n")
+        reader, refused = await both.open()
+        with pytest.raises(ConnectionError):
+            await reader.read()
+        await close(refused)
+        await both.attach()
+        for reader, writer in held:
+            assert await reader.readline() == b"kept\n"
+            await close(writer)

@@ -1,7 +1,7 @@
 """One end of a tunnel: what outlives its carriers, for the agent and the gateway alike.
 
 Local connections that ask for a service become streams of the carrier of the moment;
-while there is none they are held for a while. Streams that the other end opens are
+while there is none, some are held for a while. Streams that the other end opens are
 joined to a local service of this end's own configuration. A newer carrier takes over.
 It must not know how a carrier is made or checked, nor what the services are.
 """
@@ -23,7 +23,7 @@ from .messages import (
     data_parts,
     decode_message,
 )
-from .mux import Event, Finished, GoneAway, Mux, Opened, Received
+from .mux import BACKLOG, Event, Finished, GoneAway, Mux, Opened, Received
 from .splice import READ_SIZE, Splice
 
 HOLD = 15.0
@@ -146,7 +146,7 @@ class Session:
         elif self._carrier is not None:
             self._ask(splice)
             self._wake()
-        elif self._over:
+        elif self._over or len(self._held) >= BACKLOG:
             splice.abort()
         else:
             splice.wait()
