@@ -50,7 +50,7 @@ def test_network_policies_open_the_ports_of_the_tunnels() -> None:
     chart = values("z2jh-values.yaml")
     hub = chart["hub"]["networkPolicy"]["egress"][0]
     proxy = chart["proxy"]["chp"]["networkPolicy"]["egress"][0]
-    first, last = Gateway().ports
+    first, last = Gateway.class_traits()["ports"].default()
     assert hub == proxy
     assert hub["ports"] == [{"port": first, "endPort": last}]
 

@@ -7,6 +7,8 @@ any of them is acted upon.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import (
@@ -28,6 +30,19 @@ _RESOURCE_TYPE = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9][-A-Za-z0-9_.]*$"
 
 class ConfigError(ValueError):
     """The settings are wrong; the text names each key, its value and what is wrong."""
+
+
+@contextmanager
+def naming(setting: str, value: str) -> Iterator[None]:
+    """Make what the system says of a setting's port or file an error of that setting.
+
+    Raises:
+        ConfigError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{setting} = {value}: {error.strerror or error}") from error
 
 
 class Settings(BaseModel):

@@ -358,3 +358,32 @@ async def test_no_secret_is_logged(
     await job.stop()
     assert key not in job.log.read_text()
     assert key not in caplog.text
+
+
+async def test_a_port_that_rests_is_not_had_by_naming_it(site: Site) -> None:
+    url = await site.gateway.open(pod(1))
+    await site.gateway.close(pod(1).uid)
+    assert await site.gateway.open(pod(2, url=url)) != url
+
+
+async def test_a_kept_port_stays_reserved_while_it_is_taken(site: Site) -> None:
+    holder, port = bind_unused_port()
+    gateway = site.new_gateway(ports=(port, port))
+    kept = pod(url=f"http://127.0.0.1:{port}")
+    with pytest.raises(NoPortError):
+        await gateway.open(kept)
+    holder.close()
+    with pytest.raises(NoPortError):
+        await gateway.open(pod(2))
+    assert await gateway.open(kept) == f"http://127.0.0.1:{port}"
+    await gateway.stop()
+
+
+def test_the_key_is_kept_with_the_account_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = Path(Gateway().key_file)
+    assert path == tmp_path / "state/interlink-vk/gateway.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -8,6 +8,7 @@ again before the first agent is back. Nothing but the key file is kept on disk.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from traitlets import Float, Integer, List, Tuple, Unicode
+from traitlets import Float, Integer, List, Tuple, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from interlink_sidecars.api.errors import ApiError
@@ -27,6 +28,7 @@ from interlink_sidecars.ilt.errors import DeniedError
 from interlink_sidecars.ilt.handshake import UNKNOWN
 from interlink_sidecars.ilt.mux import HUB, NOTEBOOK
 from interlink_sidecars.ilt.sessionfile import SessionFile
+from interlink_vk.config import naming
 
 from .carriers import CarrierListener
 from .keys import load_keys
@@ -78,9 +80,11 @@ class Gateway(LoggingConfigurable):
     ).tag(config=True)
 
     key_file = Unicode(
-        "gateway.key",
         help="""File with the key that all session keys are derived from: one line
-        of base64url, or two while the key is rotated (new, old). Created if absent.""",
+        of base64url, or two while the key is rotated (new, old). Created if absent.
+
+        Defaults to ``interlink-vk/gateway.key`` in ``$XDG_STATE_HOME``, else in
+        ``~/.local/state``.""",
     ).tag(config=True)
 
     replica = Unicode(
@@ -132,10 +136,16 @@ class Gateway(LoggingConfigurable):
         128, min=1, help="Connections at most that have not proven who they are."
     ).tag(config=True)
 
+    @default("key_file")
+    def _key_file(self) -> str:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return str(Path(state).absolute() / "interlink-vk" / "gateway.key")
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on_change: Callable[[str], None] = lambda uid: None
-        self._keys = load_keys(Path(self.key_file))
+        with naming("Gateway.key_file", self.key_file):
+            self._keys = load_keys(Path(self.key_file))
         self._ports = Ports(*self.ports, rest=self.quarantine, clock=time.monotonic)
         self._sessions: dict[str, SessionPort] = {}
         self._binding = asyncio.Lock()
@@ -152,14 +162,21 @@ class Gateway(LoggingConfigurable):
     # --- life -----------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Accept agents. Sessions of old pods should have been opened before."""
+        """Accept agents. Sessions of old pods should have been opened before.
+
+        Raises:
+            ConfigError: the port is taken, or the certificate cannot be read.
+        """
         tls = None
         if self.certfile:
             tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            tls.load_cert_chain(self.certfile, self.keyfile or None)
-        self.listen_port = await self._carriers.start(
-            self.listen_address, self.listen_port, tls
-        )
+            with naming("Gateway.certfile", self.certfile):
+                tls.load_cert_chain(self.certfile, self.keyfile or None)
+        place = f"{self.listen_address}:{self.listen_port}"
+        with naming("Gateway.listen_port", place):
+            self.listen_port = await self._carriers.start(
+                self.listen_address, self.listen_port, tls
+            )
         self.log.info("Accepting agents at %s", ", ".join(self._endpoints()))
 
     async def stop(self) -> None:
@@ -244,6 +261,8 @@ class Gateway(LoggingConfigurable):
                 "Session opened: pod=%s uid=%s port=%d", pod.key, pod.uid, port
             )
             return session
+        if kept is not None:
+            self._ports.take(kept)  # the pod comes back for it; nobody else may have it
         what = f"Port {kept}" if kept else f"Every port of {self.ports}"
         raise NoPortError(
             f"{what} for the tunnel of pod {pod.key} is taken on {self.host}."
@@ -251,13 +270,18 @@ class Gateway(LoggingConfigurable):
         )
 
     def _kept_port(self, pod: Pod) -> int | None:
-        """The port that the hub knows the pod by, after a restart of ours."""
+        """The port that the hub knows the pod by, after a restart of ours.
+
+        Anybody may write an annotation: it is no way to a port that rests.
+        """
         url = pod.metadata.annotations.get(TUNNEL_URL, "")
         try:
             port = urlsplit(url).port
         except ValueError:
             port = None
-        return port if port is not None and port in self._ports else None
+        if port is None or port not in self._ports or self._ports.rests(port):
+            return None
+        return port
 
     def _find(self, payload: Payload) -> Callable[[Carrier], None]:
         session = self._sessions.get(payload.uid)

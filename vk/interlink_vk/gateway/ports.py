@@ -39,12 +39,12 @@ class Ports:
         start = self._next
         for offset in range(self._count):
             port = self._first + (start + offset) % self._count
-            if port not in self._used and not self._rests(port):
+            if port not in self._used and not self.rests(port):
                 self._next = (start + offset + 1) % self._count
                 yield port
 
     def take(self, port: int) -> None:
-        """The port is bound."""
+        """The port is bound, or kept for whom the hub knows by it."""
         self._used.add(port)
 
     def free(self, port: int) -> None:
@@ -52,6 +52,7 @@ class Ports:
         self._used.discard(port)
         self._freed[port] = self._clock()
 
-    def _rests(self, port: int) -> bool:
+    def rests(self, port: int) -> bool:
+        """Whether the port was freed a short while ago."""
         freed = self._freed.get(port)
         return freed is not None and self._clock() - freed < self._rest
