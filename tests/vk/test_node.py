@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tornado.testing import bind_unused_port
 
 from deploy.local.processes import ProcessError, free_port, logged
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
-from interlink_vk.kube import lease_path, node_path
+from interlink_vk.app import VirtualKubelet, main
+from interlink_vk.kube import KubeError, lease_path, node_path
 from tests.vk.conftest import NodeFactory
 from tests.vk.sidecar import Sidecar
 from tests.vk.virtualnode import FPGA, VirtualNode
@@ -98,6 +100,17 @@ async def test_what_others_break_is_put_right(node: VirtualNode) -> None:
     await node.node(
         lambda n: n["metadata"]["labels"].get("kubernetes.io/hostname") == node.name
     )
+    label = {names.VIRTUAL_NODE_LABEL: None}
+    record = {names.NODE_TAINTS: "nonsense"}
+    broken = {"metadata": {"labels": label, "annotations": record}}
+    await node.kube.patch(node_path(node.name), broken, "merge")
+    await node.node(
+        lambda n: (
+            n["metadata"]["labels"].get(names.VIRTUAL_NODE_LABEL)
+            == names.VIRTUAL_NODE_VALUE
+            and n["metadata"]["annotations"][names.NODE_TAINTS] != "nonsense"
+        )
+    )
     await node.kube.delete(node_path(node.name))
     await node.node(lambda n: n["metadata"]["uid"] != uid)
 
@@ -169,6 +182,8 @@ def nowhere(node: VirtualNode) -> Path:
         ({"node": {"name": "a", "cpus": "lots"}}, "node.cpus = 'lots'"),
         ({"node": {}}, "node.name"),
         ({"sidecar_url": "ftp://site"}, "ftp://site"),
+        ({"sidecar_ca_file": "/nowhere"}, "VirtualKubelet.sidecar_ca_file = /nowhere"),
+        ({"tunnel": "maybe"}, "'tunnel' trait"),
     ],
 )
 async def test_wrong_settings_end_in_one_sentence(
@@ -183,3 +198,34 @@ async def test_wrong_settings_end_in_one_sentence(
     log = node.process.logged_bytes().decode()
     assert words in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("setting", ["Gateway.listen_port", "KubeletServer.port"])
+async def test_a_taken_port_ends_in_one_sentence(
+    node: VirtualNode, setting: str
+) -> None:
+    await node.process.stop()
+    listener, port = bind_unused_port()
+    with listener:
+        settings = json.loads(node.config.read_text())
+        section, name = setting.split(".")
+        settings[section][name] = port
+        node.config.write_text(json.dumps(settings))
+        node.process.start()
+        assert await node.process.wait() == 1
+    log = node.process.logged_bytes().decode()
+    assert f"interlink-vk: {setting} = 127.0.0.1:{port}: " in log
+    assert "Traceback" not in log
+
+
+def test_what_a_task_dies_of_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(app: VirtualKubelet) -> None:
+        refused = KubeError("No node for you.")
+        raise ExceptionGroup("tasks", [ExceptionGroup("pods", [refused])])
+
+    monkeypatch.setattr(VirtualKubelet, "start", start)
+    monkeypatch.setattr("sys.argv", ["interlink-vk"])
+    with pytest.raises(SystemExit, match=r"^interlink-vk: No node for you\.$"):
+        main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import ssl
 import sys
@@ -16,14 +17,14 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Unicode, default
-from traitlets.config import Application
+from traitlets import Bool, Dict, Enum, TraitError, Unicode, default
+from traitlets.config import Application, catch_config_error
 from typing_extensions import override
 
 from interlink_sidecars.client import SidecarClient
 from interlink_sidecars.ilt.bundle import agent_source
 
-from .config import ConfigError, NodeConfig, load_node
+from .config import ConfigError, NodeConfig, load_node, naming
 from .gateway import Gateway
 from .kube import KubeClient, KubeError
 from .kubelet.server import KubeletServer
@@ -44,6 +45,7 @@ class VirtualKubelet(Application):
     name = "interlink-vk"
     description = __doc__
     version = VERSION
+    raise_config_file_errors = True
     classes = [KubeletServer, Gateway]  # noqa: RUF012 (traitlets' own way)
     aliases = {  # noqa: RUF012
         "config": "VirtualKubelet.config_file",
@@ -102,14 +104,21 @@ class VirtualKubelet(Application):
         return {"loggers": {"interlink_vk": ours}}
 
     @override
+    @catch_config_error
     def initialize(self, argv: list[str] | None = None) -> None:
         self.parse_command_line(argv)
         if self.config_file:
             path = Path(self.config_file).absolute()
             if not path.exists():
                 raise ConfigError(f"There is no configuration file {path}.")
-            self.load_config_file(path.name, str(path.parent))
+            self._read(path)
             self.parse_command_line(argv)  # which wins over the file
+
+    def _read(self, path: Path) -> None:
+        try:
+            self.load_config_file(path.name, str(path.parent))
+        except Exception as error:  # the file is a program
+            raise ConfigError(f"The settings in {path} are wrong: {error}") from error
 
     @override
     def start(self) -> None:
@@ -130,12 +139,14 @@ class VirtualKubelet(Application):
     def _sidecar_tls(self) -> ssl.SSLContext | None:
         if not self.sidecar_ca_file:
             return None
-        return ssl.create_default_context(cafile=self.sidecar_ca_file)
+        with naming("VirtualKubelet.sidecar_ca_file", self.sidecar_ca_file):
+            return ssl.create_default_context(cafile=self.sidecar_ca_file)
 
     async def run(self) -> None:
         """Start everything in order, run until told to stop, stop it in reverse."""
         config = self.node_config()
         _cancel_on_signal()
+        _allow_connections()
         async with AsyncExitStack() as stack:
             kube = await KubeClient.from_environment()
             stack.push_async_callback(kube.close)
@@ -180,6 +191,12 @@ def _cancel_on_signal() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
+def _allow_connections() -> None:
+    """Every connection through a tunnel is an open file: take all that we may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _persist(step: Callable[[], Awaitable[None]]) -> None:
     """Try until the API server answers: it may start later than we do."""
     while True:
@@ -191,10 +208,20 @@ async def _persist(step: Callable[[], Awaitable[None]]) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. What an administrator can put right ends in a sentence."""
     app = VirtualKubelet()
+    wrong: Exception | None = None
     try:
         app.initialize(sys.argv[1:])
         app.start()
-    except (ConfigError, KubeError, ValueError) as error:
-        sys.exit(f"interlink-vk: {error}")
+    except* (KubeError, TraitError, ValueError, OSError) as group:
+        wrong = _first(group)
+    if wrong is not None:
+        sys.exit(f"interlink-vk: {wrong}")
+
+
+def _first(error: Exception) -> Exception:
+    """What went wrong first in a group of tasks."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

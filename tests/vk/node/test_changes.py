@@ -121,3 +121,14 @@ def test_a_taint_of_ours_goes_again_and_only_that(live: JSON) -> None:
 def test_our_taint_comes_back(live: JSON) -> None:
     live["spec"]["taints"] = []
     assert taint_patch(wanted(3), live)["spec"]["taints"][0]["key"] == names.TAINT
+
+
+@pytest.mark.parametrize("record", ["", "not json", "5", '[{"value": "x"}]'])
+def test_a_record_of_taints_that_somebody_broke_is_written_again(
+    live: JSON, record: str
+) -> None:
+    good = live["metadata"]["annotations"][names.NODE_TAINTS]
+    live["metadata"]["annotations"][names.NODE_TAINTS] = record
+    patch = taint_patch(wanted(), live)
+    assert patch["metadata"]["annotations"] == {names.NODE_TAINTS: good}
+    assert patch["spec"]["taints"] == live["spec"]["taints"]

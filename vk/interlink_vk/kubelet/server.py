@@ -25,6 +25,7 @@ from interlink_sidecars.api.errors import ApiError, InvalidRequestError
 from interlink_sidecars.api.kubernetes import JSON
 from interlink_sidecars.api.names import JOB_ID
 from interlink_sidecars.client import SidecarClient
+from interlink_vk.config import naming
 from interlink_vk.pods.informer import PodInformer
 
 from .logs import log_request, read_log
@@ -76,7 +77,11 @@ class KubeletServer(Configurable):
     def start(
         self, node_name: str, informer: PodInformer, sidecar: SidecarClient
     ) -> int:
-        """Listen; the answer is the port."""
+        """Listen; the answer is the port.
+
+        Raises:
+            ConfigError: the port is taken, or a certificate cannot be read.
+        """
         routes: list[Any] = [
             ("/healthz", HealthHandler),
             ("/pods", PodsHandler),
@@ -90,14 +95,17 @@ class KubeletServer(Configurable):
             client_names=frozenset(self.client_names),
             log_function=_log_request,
         )
-        context = server_context(
-            cert_file=self.cert_file,
-            key_file=self.key_file,
-            client_ca_file=self.client_ca_file,
-            node_name=node_name,
-            address=self.address,
-        )
-        sockets = bind_sockets(self.port, self.listen)
+        files = f"{self.cert_file}, {self.key_file}, {self.client_ca_file}"
+        with naming("KubeletServer.cert_file, key_file, client_ca_file", files):
+            context = server_context(
+                cert_file=self.cert_file,
+                key_file=self.key_file,
+                client_ca_file=self.client_ca_file,
+                node_name=node_name,
+                address=self.address,
+            )
+        with naming("KubeletServer.port", f"{self.listen}:{self.port}"):
+            sockets = bind_sockets(self.port, self.listen)
         self._server = HTTPServer(application, ssl_options=context)
         self._server.add_sockets(sockets)
         port: int = sockets[0].getsockname()[1]

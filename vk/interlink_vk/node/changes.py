@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from interlink_sidecars.api import names
 from interlink_sidecars.api.kubernetes import JSON
+from interlink_sidecars.api.messages import Taint
 from interlink_sidecars.api.quantity import parse
 
 _OWN_LABELS = (names.MODEL_LABEL_PREFIX, "interlinkspawner/")
 _OWN_LABEL_KEYS = frozenset(names.UPSTREAM_MODEL_LABELS.values())
+_TAINTS = TypeAdapter(list[Taint])
 
 
 def status_patch(wanted: JSON, live: JSON, now: datetime, heartbeat: float) -> JSON:
@@ -50,7 +54,7 @@ def taint_patch(wanted: JSON, live: JSON) -> JSON:
     Only taints that the virtual kubelet once set are ever removed.
     """
     annotations = (live.get("metadata") or {}).get("annotations") or {}
-    previous = {_taint_id(taint) for taint in _taints(annotations)}
+    previous = {(taint.key, taint.effect) for taint in _taints(annotations)}
     ours = wanted["spec"]["taints"]
     mine = {_taint_id(taint) for taint in ours} | previous
     present = (live.get("spec") or {}).get("taints") or []
@@ -161,9 +165,12 @@ def _conditions(node: JSON) -> list[JSON]:
     return (node.get("status") or {}).get("conditions") or []
 
 
-def _taints(annotations: Mapping[str, str]) -> list[JSON]:
-    taints: list[JSON] = json.loads(annotations.get(names.NODE_TAINTS, "[]"))
-    return taints
+def _taints(annotations: Mapping[str, str]) -> list[Taint]:
+    """The recorded taints; none where somebody wrote something else over them."""
+    try:
+        return _TAINTS.validate_json(annotations.get(names.NODE_TAINTS, "[]"))
+    except ValidationError:
+        return []
 
 
 def _taint_id(taint: JSON) -> tuple[str, str]:

@@ -153,7 +153,8 @@ class NodeController:
             wanted["status"]["conditions"] = timed_conditions(wanted, {}, now)
             log.info("node=%s registered", self._config.name)
             live = await self._kube.create(node_path(), wanted)
-        self._check_is_virtual(live)
+        if live["metadata"]["uid"] != self.uid:  # ours stays ours without its label
+            self._check_is_virtual(live)
         self.uid = live["metadata"]["uid"]
         if patch := taint_patch(wanted, live):
             live = await self._kube.patch(path, patch, "merge")
