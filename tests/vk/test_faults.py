@@ -206,3 +206,28 @@ async def test_all_pods_are_asked_for_at_once(
         uids.add(pod["metadata"]["uid"])
         await node.phase(name, "Running")
     assert set(sidecar.asked[-1]) == uids
+
+
+async def test_killed_while_the_site_cleans_up_after_an_ended_pod(
+    node: VirtualNode, sidecar: Sidecar
+) -> None:
+    pod = await node.run("p", "true")
+    uid = pod["metadata"]["uid"]
+    await node.phase("p", "Running")
+    gate = Gate()
+    sidecar.on_delete = gate
+    sidecar.jobs[uid] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    async with asyncio.timeout(20):
+        await gate.reached.wait()
+    await node.process.kill()
+    held = await node.phase("p", "Succeeded")
+    assert held["metadata"]["finalizers"] == [names.FINALIZER]
+    sidecar.on_delete = Sidecar().on_delete
+    await node.start()
+    await node.pod("p", lambda p: not p["metadata"].get("finalizers"))
+    assert sidecar.deleted[uid] == 2
+    await node.delete("p")
+    await node.gone("p")
+    gate.open()
+    assert sidecar.jobs == {}
+    assert sidecar.deleted[uid] == 2

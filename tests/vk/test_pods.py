@@ -241,7 +241,7 @@ async def test_kubectl_follows_a_log_as_it_is_written(
         go_on.touch()
         assert await kubectl.stdout.readline() == b"second\n"
         assert await kubectl.wait() == 0
-    await node.phase("p", "Succeeded")
+    await node.pod("p", lambda p: not p["metadata"].get("finalizers"))
     log = await node.kubectl("logs", node.pod_name("p"), "--tail=1")
     assert log == "second\n"
 

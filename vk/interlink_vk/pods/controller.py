@@ -296,7 +296,11 @@ class PodController:
         return True
 
     async def _finish(self, pod: Pod, raw: JSON, job: Job) -> bool:
-        """Cancel the job until it is gone, then let the pod go."""
+        """Cancel the job until it is gone, then let the pod go.
+
+        The site cleans up before: without its finalizer, a pod that is deleted while
+        this process is away is never heard of again.
+        """
         if not job.gone():
             cancelled = await self._cancel(job)
             await self._show(pod, raw)
@@ -308,6 +312,8 @@ class PodController:
                 raise
             log.warning("pod=%s end not shown: %s", pod.key, error.message)
         await self._close(pod.uid)
+        if not await self._clean_up(job):
+            return False
         await self._writer.release(raw)
         return True
 
@@ -336,13 +342,21 @@ class PodController:
         """The pod is gone: let the site clean up, whoever removed the pod."""
         await self._close(uid)
         job = self._jobs.get(uid)
-        if job is not None and job.cancelled_at is None:
+        if job is not None and not await self._clean_up(job):
+            return False
+        self._jobs.pop(uid, None)
+        return True
+
+    async def _clean_up(self, job: Job) -> bool:
+        """Let the site forget the job, unless it has been told to already."""
+        if job.cancelled_at is None:
             try:
                 await self._sidecar.delete(job.pod)
             except ApiError as error:
+                uid = job.pod["metadata"]["uid"]
                 log.warning("uid=%s not removed at the site: %s", uid, error.message)
                 return False
-        self._jobs.pop(uid, None)
+            job.cancelled_at = time.monotonic()
         return True
 
     async def _close(self, uid: str) -> None:
