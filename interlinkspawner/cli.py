@@ -27,7 +27,7 @@ from interlink_sidecars.api.kubernetes import JSON
 from . import doctor, nodes
 from .errors import InvalidOptionsError
 from .inventory import VirtualNode
-from .language import backend_name, duration
+from .language import Message, backend_name, duration
 from .spawner import InterLinkSpawner
 
 
@@ -90,7 +90,7 @@ async def _inventory(arguments: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         _say("  ".join(cells).rstrip())
-    return _complain(f"This table is not live: {table.problem}") if table.problem else 0
+    return _complain(Message(table.problem).say("en")) if table.problem else 0
 
 
 def _rows(node: VirtualNode) -> list[tuple[str, ...]]:

@@ -115,7 +115,8 @@ def orphan_secrets(secrets: Sequence[JSON], pods: Sequence[JSON]) -> Iterator[Fi
     suffix = secret_name("")
     for document in secrets:
         name = document["metadata"]["name"]
-        if name.endswith(suffix) and name not in wanted:
+        ours = names.HUB_USERNAME in (document["metadata"].get("annotations") or {})
+        if ours and name.endswith(suffix) and name not in wanted:
             yield Finding(
                 False,
                 f"Secret {name} belongs to no pod",

@@ -73,7 +73,6 @@ class Backend:
     name: str
     label: str
     queue: str
-    free: Counts | None
     note: str
     checked: bool
     why_not: str
@@ -244,7 +243,6 @@ def _backend(
         )
         if node.queue
         else "",
-        free=_counts(node, accelerator) if accelerator else None,
         note=say(language, "will_wait", free=accelerator.free)
         if accelerator and waits and not why
         else "",

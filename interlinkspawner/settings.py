@@ -82,7 +82,7 @@ class OffloadSettings(LoggingConfigurable):
         return _checked(proposal, options.walltime_minutes)
 
     def policy(self) -> Policy:
-        """What this hub offers to this user, from the settings."""
+        """What this hub offers, from the settings."""
         images = self.images or [{"name": self.image}]
         max_memory = options.memory_size(self.max_memory) or 0
         max_walltime = options.walltime_minutes(self.max_walltime) or 0

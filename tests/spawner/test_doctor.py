@@ -70,9 +70,14 @@ def test_a_pod_held_by_a_node_that_is_away() -> None:
 
 
 def test_a_secret_without_its_pod() -> None:
+    def secret(name: str, **annotations: str) -> dict[str, Any]:
+        metadata = {"name": f"{name}-hub-token", "namespace": "hub"}
+        return {"metadata": {**metadata, "annotations": annotations}}
+
     secrets = [
-        {"metadata": {"name": f"jupyter-{user}-hub-token", "namespace": "hub"}}
-        for user in ("ada", "bob")
+        secret("jupyter-ada", **{names.HUB_USERNAME: "ada"}),
+        secret("jupyter-bob", **{names.HUB_USERNAME: "bob"}),
+        secret("grafana"),
     ]
     (found,) = doctor.orphan_secrets(secrets, [pod()])
     assert found.advice.endswith("kubectl -n hub delete secret jupyter-bob-hub-token")
