@@ -31,7 +31,7 @@ async def render_form(spawner: Any) -> str:
     table = await spawner.node_watcher.loaded(_FIRST_ANSWER_SECONDS)
     refused, spawner.refused = spawner.refused, None
     saved = refused or spawner.user_options or spawner.orm_spawner.user_options or {}
-    handler = spawner.handler  # none when the hub shows a refused form again
+    handler = spawner.handler  # a GET's or a start's; there may have been neither
     return form.render(
         {key: value for key, value in saved.items() if value != ""},
         spawner.policy(),

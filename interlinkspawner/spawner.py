@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -72,30 +72,42 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         return handlers.render_form
 
     @default("options_from_form")
-    def _options_from_form_default(self) -> Callable[[dict[str, list[str]]], JSON]:
-        return self._read_form
+    def _options_from_form_default(
+        self,
+    ) -> Callable[[dict[str, list[str]]], Awaitable[JSON]]:
+        return self._options_from_post
 
     @default("apply_user_options")
     def _apply_user_options_default(self) -> Callable[..., None]:
         # load_user_options applies them; without a hook the hub logs that nobody does
         return lambda spawner, user_options: None
 
-    def _read_form(self, data: dict[str, list[str]]) -> JSON:
-        """A form post to ``user_options``; a refusal appears on the form itself."""
+    async def _options_from_post(self, data: dict[str, list[str]]) -> JSON:
+        # after a post the hub shows the default server's form, whichever was refused
+        return await self._read_form(data, self.user.spawner)
+
+    async def _read_form(
+        self, data: dict[str, list[str]], shown: InterLinkSpawner
+    ) -> JSON:
+        """Form fields to ``user_options``; a refusal appears on the form of ``shown``.
+
+        The hub awaits both of its callers.
+        """
+        table = await self.node_watcher.loaded()
         try:
             chosen = options.parse_form(data)
-            plan(chosen, self.policy(), self.node_watcher.table.nodes)
+            plan(chosen, self.policy(), table.nodes)
         except options.OptionsError as error:
-            self.refused = {field: values[0] for field, values in data.items()}
-            language = language_of(self.refused)
-            raise InvalidOptionsError(error.message, language) from error
+            shown.refused = {field: values[0] for field, values in data.items()}
+            language = language_of(shown.refused)
+            raise InvalidOptionsError(_why(error, table), language) from error
         return chosen.to_json()
 
-    def options_from_query(self, query_data: dict[str, list[str]]) -> JSON:
+    async def options_from_query(self, query_data: dict[str, list[str]]) -> JSON:
         """The query of ``/hub/spawn``, which starts a server without the form."""
         if set(query_data) <= {"_xsrf"}:  # the URL of a refused form, visited again
             raise InvalidOptionsError(Message("no_options"), "en")
-        return self._read_form(query_data)
+        return await self._read_form(query_data, self)
 
     async def load_user_options(self) -> None:
         """Check the options, whoever set them, and apply them to this start.
@@ -108,9 +120,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             chosen = options.parse(self.user_options)
             self._plan = plan(chosen, self.policy(), table.nodes)
         except options.OptionsError as error:
-            blind = table.problem and not table.nodes
-            message = Message(table.problem) if blind else error.message
-            raise InvalidOptionsError(message, self.language) from error
+            raise InvalidOptionsError(_why(error, table), self.language) from error
         asked = self._plan.request
         self.image = asked.image.name
         self.cpu_limit = self.cpu_guarantee = asked.cpus
@@ -142,6 +152,8 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         end. KubeSpawner makes Secrets after the pod, when a virtual kubelet has
         already read it. Ours cannot have the pod as owner, so it is deleted by name.
         """
+        if self._creating:  # the last attempt took too long, but may have succeeded
+            return bool(await self._make_create_resource_request("pod", pod))
         if self._pod() is not None:
             await self.stop(now=True)
         self._creating = True
@@ -201,13 +213,14 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
     start_timeout: int  # KubeSpawner's
     _start_limit: int | None = None
     _creating = False  # from here on a pod of this name is this start's
+    _still_ending = False  # the start has waited in vain for what stop() waits for
 
     def start(self) -> Any:
         """Start within two budgets, see :attr:`queue_timeout`.
 
         The hub reads ``start_timeout`` after this call, as its limit for both.
         """
-        self._creating = False
+        self._creating = self._still_ending = False
         self._start_limit = self.start_timeout
         self.start_timeout += self.queue_timeout + 60
         return super().start()
@@ -238,6 +251,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
             pod = self._pod()
             if pod is None or not pod.metadata.deletion_timestamp:
                 raise
+            self._still_ending = True
             message = Message("still_ending", pod=pod.key)
             raise JobError(message, self.language) from None
         finally:
@@ -266,9 +280,14 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
     async def stop(self, now: bool = False) -> None:
         """Delete the pod and wait until its job has ended.
 
+        After a start that gave up on just that, the pod is deleted already.
+
         Raises:
             TimeoutError: the site did not confirm that within ``start_timeout``.
         """
+        if self._still_ending:
+            self._still_ending = False
+            return
         outer, self.start_timeout = (
             self.start_timeout,
             self._start_limit or self.start_timeout,
@@ -376,3 +395,9 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         new = [event for key, event in keys if key not in shown]
         shown.update(key for key, _ in keys)
         return new
+
+
+def _why(error: options.OptionsError, table: nodes.NodeTable) -> Message:
+    """Why options are refused, or else why the hub knows of no node at all."""
+    blind = table.problem and not table.nodes
+    return Message(table.problem) if blind else error.message

@@ -20,13 +20,15 @@ JSON = dict[str, Any]
 class KubeApi:
     """Objects by (plural, namespace, name); ``requests`` is a log of writes.
 
-    While ``refuse`` is an HTTP status, every request is answered with it.
+    While ``refuse`` is an HTTP status, every request is answered with it. While
+    ``hold`` is true, deleted objects stay, as with a finalizer.
     """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], JSON] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.refuse = 0
+        self.hold = False
         self._version = itertools.count(1)
         self._events: list[tuple[str, str, JSON]] = []  # type, plural, object
         self._changed = asyncio.Event()
@@ -143,5 +145,6 @@ class _Handler(web.RequestHandler):
         if (plural, namespace or "", name) not in self.api.objects:
             self._status(404, "not found")
             return
-        self.api.remove(plural, name, namespace or "")
+        if not self.api.hold:
+            self.api.remove(plural, name, namespace or "")
         self.finish({"kind": "Status", "status": "Success"})

@@ -140,6 +140,81 @@ async def test_refused_options_make_nothing(
     assert not kube_api.requests
 
 
+FORM = {field: [value] for field, value in FPGA.items()}
+
+
+async def test_the_first_form_after_a_hub_restart_waits_for_the_nodes(
+    kube_api: KubeApi, spawner: InterLinkSpawner
+) -> None:
+    assert await spawner.run_options_from_form(FORM) == FPGA
+    assert await spawner.options_from_query(FORM) == FPGA
+
+
+async def test_a_refused_form_is_kept_where_the_hub_shows_it(
+    kube_api: KubeApi, spawner: InterLinkSpawner
+) -> None:
+    wrong = {"cpus": ["many"]}
+    with pytest.raises(InvalidOptionsError, match="cpus"):
+        await spawner.run_options_from_form(wrong)
+    assert spawner.refused is None
+    assert spawner.user.spawner.refused == {"cpus": "many"}
+    with pytest.raises(InvalidOptionsError, match="cpus"):
+        await spawner.options_from_query(wrong)
+    assert spawner.refused == {"cpus": "many"}
+
+
+async def test_a_form_that_is_refused_in_the_dark_says_so(
+    kube_api: KubeApi, spawner: InterLinkSpawner
+) -> None:
+    kube_api.refuse = 403
+    with pytest.raises(InvalidOptionsError, match="may not list the nodes"):
+        await spawner.run_options_from_form(FORM)
+
+
+async def test_a_slow_api_server_does_not_cost_the_job(
+    kube_api: KubeApi, spawner: InterLinkSpawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = spawner.api.create_namespaced_pod
+    attempts = 0
+
+    async def slow(*arguments: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        made = await create(*arguments)
+        if attempts == 1:
+            raise TimeoutError
+        return made
+
+    monkeypatch.setattr(spawner.api, "create_namespaced_pod", slow)
+    start = await begin(kube_api, spawner)
+    await until(lambda: attempts == 2)
+    kubelet(kube_api, "Running", ready=True, **RUNNING)
+    assert await asyncio.wait_for(start, 10) == "http://gateway:40001"
+    assert ("delete", "pods", POD) not in kube_api.requests
+
+
+async def test_a_start_that_waited_for_a_site_is_stopped_at_once(
+    kube_api: KubeApi, spawner: InterLinkSpawner
+) -> None:
+    held = {
+        "metadata": {
+            "name": POD,
+            "labels": {"component": "singleuser-server"},
+            "deletionTimestamp": "2026-03-01T12:00:00Z",
+        },
+        "status": {"phase": "Running"},
+    }
+    kube_api.put("pods", held, NAMESPACE)
+    kube_api.hold = True
+    spawner.start_timeout = 1
+    spawner.user_options = FPGA
+    with pytest.raises(JobError):
+        await asyncio.wait_for(spawner.start(), 10)
+    spawner.start_timeout = 100
+    await asyncio.wait_for(spawner.stop(), 1)
+    assert ("pods", NAMESPACE, POD) in kube_api.objects
+
+
 async def test_without_a_right_to_list_nodes_the_refusal_says_so(
     kube_api: KubeApi, spawner: InterLinkSpawner
 ) -> None:
