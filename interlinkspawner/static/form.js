@@ -16,6 +16,8 @@
     return new URLSearchParams([...data].filter(([, value]) => value !== ""));
   };
 
+  const wanted = {}; // by radio group: what the person picked, possible or not
+
   // Put values into the form, from the URL's fragment.
   const fill = (values) => {
     for (const [name, value] of values) {
@@ -26,6 +28,7 @@
         for (const radio of radios) {
           if (radio.value === value && !radio.disabled) radio.checked = true;
         }
+        wanted[name] = value;
       } else {
         field.value = value;
       }
@@ -62,7 +65,8 @@
     const focused = document.activeElement?.id;
     morph(element, fresh);
     const radios = [...document.getElementById(id).querySelectorAll("input")];
-    const keep = radios.find((radio) => radio.value === selected && !radio.disabled);
+    const want = (wanted[radios[0].name] ??= selected);
+    const keep = radios.find((radio) => radio.value === want && !radio.disabled);
     (keep ?? radios.find((radio) => !radio.disabled)).checked = true;
     if (focused && document.activeElement?.id !== focused) {
       document.getElementById(focused)?.focus({ preventScroll: true });
@@ -94,10 +98,11 @@
   let request = null;
 
   const ask = async () => {
+    const asked = choice().toString();
     request = new AbortController();
     const headers = { "X-XSRFToken": window.jhdata?.xsrf_token ?? "" };
     if (etag) Object.assign(headers, { "If-None-Match": etag, Prefer: `wait=${WAIT}` });
-    const response = await fetch(`${root.dataset.inventory}?${choice()}`, {
+    const response = await fetch(`${root.dataset.inventory}?${asked}`, {
       headers,
       cache: "no-store",
       signal: request.signal,
@@ -108,9 +113,14 @@
     if (!response.ok) throw new Error(response.statusText);
     etag = response.headers.get("ETag");
     show(await response.json());
+    if (choice().toString() !== asked) etag = ""; // news changed the choice: ask again
   };
 
-  const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+  let wake = () => {};
+  const pause = (seconds) => new Promise((done) => {
+    wake = done;
+    setTimeout(done, seconds * 1000);
+  });
 
   const follow = async () => {
     let delay = 1;
@@ -123,6 +133,7 @@
       try {
         await ask();
         delay = 1;
+        if (etag !== "") await pause(0.5); // a proxy may change or drop every ETag
       } catch (error) {
         if (error.name === "AbortError") continue;
         problem.textContent = problem.dataset.paused;
@@ -135,11 +146,13 @@
   };
 
   let typing = 0;
-  form.addEventListener("input", () => {
+  form.addEventListener("input", ({ target }) => {
+    if (target.type === "radio") wanted[target.name] = target.value;
     clearTimeout(typing);
     typing = setTimeout(() => {
       etag = "";
       request?.abort();
+      wake();
     }, 150);
   });
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, async_playwright, expect
 
 from tests.service.hub import Hub
 from tests.spawner.sites import Sites
@@ -65,6 +65,40 @@ async def test_a_chosen_site_that_becomes_impossible_is_automatic(
     await page.locator(U55C).check()
     await expect(page.locator("input[value='grid']")).to_be_disabled()
     await expect(page.locator("#il-backend-auto")).to_be_checked()
+    await page.locator("#il-accelerator-none").check()
+    await expect(page.locator("input[value='grid']")).to_be_checked()
+
+
+async def test_a_chosen_accelerator_comes_back_after_a_typing_error(
+    page: Page, hub: Hub, sites: Sites
+) -> None:
+    await page.goto(f"{hub.url}/hub/spawn")
+    await page.locator(U55C).check()
+    await page.fill("#il-memory", "99999")
+    await expect(page.locator(U55C)).to_be_disabled()
+    await expect(page.locator("#il-accelerator-none")).to_be_checked()
+    await page.fill("#il-memory", "8")
+    await expect(page.locator(U55C)).to_be_checked()
+    await expect(page.locator("#il-summary")).to_contain_text("1 of 2 free at Slurm")
+
+
+async def test_a_proxy_without_etags_is_not_asked_in_a_tight_loop(
+    page: Page, hub: Hub, sites: Sites
+) -> None:
+    asked = 0
+
+    async def drop_etag(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        response = await route.fetch()
+        headers = {k: v for k, v in response.headers.items() if k != "etag"}
+        await route.fulfill(response=response, headers=headers)
+
+    await page.route("**/hub/interlink/inventory*", drop_etag)
+    await page.goto(f"{hub.url}/hub/spawn")
+    await page.wait_for_timeout(2000)
+    assert 1 < asked <= 5
+    await page.unroute_all(behavior="wait")
 
 
 async def test_the_fragment_fills_the_form_and_starts_nothing(
