@@ -152,10 +152,11 @@ def _terminated(mark: ContainerMark, seen: Observation) -> Terminated:
     )
     failed = queue.state not in {"completed", "failed"} and seen.ended
     if code is None:
-        code = seen.exit_code or EXIT_CODES.get(queue.state, 1)
+        # without its mark nobody saw it succeed, whatever the scheduler says
+        code = seen.exit_code or EXIT_CODES.get(queue.state, 1) or 1
     if cut_short and failed:
         return Terminated(
-            exit_code=code or EXIT_CODES[queue.state] or 1,
+            exit_code=code or EXIT_CODES[queue.state],
             reason=_REASONS[queue.state],
             message=queue.message or "The job was ended from outside.",
             started_at=mark.started_at,

@@ -165,14 +165,16 @@ async def test_what_a_container_leaves_ends_with_it(tmp_path: Path) -> None:
     assert start_time(int(logged(tmp_path, "main"))) is None
 
 
-async def test_a_second_job_of_the_same_pod_does_nothing(tmp_path: Path) -> None:
+async def test_a_second_job_of_the_same_pod_runs_nothing_and_fails(
+    tmp_path: Path,
+) -> None:
     async with job(tmp_path, main=f"echo ran >>{tmp_path}/runs"):
         pass
     script = tmp_path / "job" / "job.sh"
     again = await asyncio.create_subprocess_exec(
         "bash", str(script), stderr=asyncio.subprocess.DEVNULL
     )
-    assert await again.wait() == 0
+    assert await again.wait() == 1
     assert (tmp_path / "runs").read_text() == "ran\n"
 
 

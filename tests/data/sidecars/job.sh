@@ -25,7 +25,7 @@ mark() { printf '%s\n' "$2" >"status/.$1" && mv -f "status/.$1" "status/$1"; }
 # A pod runs once. Should it ever be submitted twice, the second job ends here.
 if ! mkdir status/claim 2>/dev/null; then
   echo "interlink: another job runs this pod or ran it" >&2
-  exit 0
+  exit 1 # the scheduler must not tell this as the pod's success
 fi
 
 groups=()
