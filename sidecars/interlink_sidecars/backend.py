@@ -127,10 +127,11 @@ class Backend(Protocol):
         """
         ...
 
-    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation | ApiError]:
         """The states of these jobs by pod uid, in as few questions as possible.
 
-        A job that the scheduler does not know and that left no mark is omitted.
+        A job that the scheduler does not know and that left no mark is omitted; for
+        one that alone cannot be looked at now, its error stands.
         """
         ...
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from .api.messages import (
 from .backend import Backend, Observation, SubmitError
 from .job import JobSpec, identity, job_spec, read_pod
 from .logs import announced
-from .records import Record, Records
+from .records import Kept, Record, Records
 from .status import ended, pod_status, silence, unknown_status
 
 SUBMISSIONS_AT_ONCE = 8
@@ -55,11 +55,12 @@ class Engine(LoggingConfigurable):
     ).tag(config=True)
 
     settle_seconds = Float(
-        5.0,
+        60.0,
         min=0,
         help="""
         How long a job whose submission was cut off may stay invisible at the scheduler
-        before it is submitted again.
+        before it is submitted again. Must exceed the scheduler's own message timeout:
+        one that is slow may take a job long after its command gave up.
         """,
     ).tag(config=True)
 
@@ -87,6 +88,7 @@ class Engine(LoggingConfigurable):
         self._sought: dict[str, float] = {}
         self._missed: dict[str, list[float]] = {}
         self._cancelled: dict[str, float] = {}
+        self._warned: dict[str, str] = {}
         self._inventory = Ping()
         self._inventory_due = 0.0
         self._observed_at: datetime | None = None
@@ -135,7 +137,10 @@ class Engine(LoggingConfigurable):
 
     def delete(self, document: JSON) -> None:
         """See to it that a pod has no job, from now on and whatever happens."""
-        self._records.delete(identity(read_pod(document)))
+        spec = identity(read_pod(document))
+        if self._records.get(spec.uid) is None:
+            self._sought[spec.uid] = float("-inf")  # no submission was cut off
+        self._records.delete(spec)
         self._wake.set()
 
     def statuses(self, documents: Sequence[JSON]) -> list[PodStatus]:
@@ -211,7 +216,10 @@ class Engine(LoggingConfigurable):
     async def _withdraw(self, spec: JobSpec) -> None:
         """There is no job and will be none of this try."""
         self._records.withdraw(spec.uid)
-        await self.backend.forget(spec)
+        try:
+            await self.backend.forget(spec)
+        except ApiError as error:  # whoever submits the pod again replaces it
+            self._warn_once(spec, error)
 
     async def _submit(self, spec: JobSpec) -> None:
         """Hand a staged job whose intent is on record to the scheduler."""
@@ -264,6 +272,18 @@ class Engine(LoggingConfigurable):
         ):
             await self.backend.cancel(current.job)
             self._cancelled[uid] = now
+
+    def _looked_at(self, record: Record, seen: Observation | ApiError) -> None:
+        """Take over what was seen; where nothing was, what is on record stays."""
+        if isinstance(seen, ApiError):
+            self._warn_once(record.spec, seen)
+        else:
+            self._observed(record, seen)
+
+    def _warn_once(self, spec: JobSpec, error: ApiError) -> None:
+        if self._warned.get(spec.uid) != error.message:
+            self.log.warning("pod=%s uid=%s: %s", spec.key, spec.uid, error.message)
+        self._warned[spec.uid] = error.message
 
     def _observed(self, record: Record, seen: Observation) -> None:
         if seen == record.observation:
@@ -351,7 +371,7 @@ class Engine(LoggingConfigurable):
             uid = record.spec.uid
             if uid in seen:
                 self._missed.pop(uid, None)
-                self._observed(record, seen[uid])
+                self._looked_at(record, seen[uid])
             elif record.phase == "deleting":
                 self._observed(record, ended(record, "cancelled"))
             elif self._is_lost(uid):
@@ -375,6 +395,18 @@ class Engine(LoggingConfigurable):
         else:
             self._trouble.pop("inventory", None)
 
+    async def _remove(
+        self, spec: JobSpec, remove: Callable[[JobSpec], Awaitable[None]], kept: Kept
+    ) -> None:
+        """Remove something of a job; what cannot go now is tried again next time."""
+        try:
+            await remove(spec)
+        except ApiError as error:
+            self._warn_once(spec, error)
+        else:
+            self._records.keep(spec.uid, kept)
+            self._warned.pop(spec.uid, None)
+
     def _degraded(self, source: str, error: ApiError) -> None:
         if self._trouble.get(source) != error.message:
             self.log.warning("degraded: %s", error.message)
@@ -383,10 +415,8 @@ class Engine(LoggingConfigurable):
     async def _tidy(self) -> None:
         """Remove secrets of ended jobs, then old logs, then old rows."""
         for record in self._records.with_secrets():
-            await self.backend.scrub(record.spec)
-            self._records.keep(record.spec.uid, "logs")
+            await self._remove(record.spec, self.backend.scrub, "logs")
         now = time.time()
         for record in self._records.with_logs(now - self.retain_hours * 3600):
-            await self.backend.forget(record.spec)
-            self._records.keep(record.spec.uid, "nothing")
+            await self._remove(record.spec, self.backend.forget, "nothing")
         self._records.prune(now - self.retain_hours * 3600 - TOMBSTONE_SECONDS)

@@ -86,7 +86,8 @@ class SchedulerBackend(BatchBackend):
         if result.status == 0 and (job_id := self.parse_job_id(result.out)):
             return job_id
         sentence = f"{argv[0]} refused pod {spec.key}: {result.complaint}."
-        if result.status != 0 and self.is_refusal(result.complaint):
+        # a command that was ended by a signal (negative) may have submitted the job
+        if result.status > 0 and self.is_refusal(result.complaint):
             raise SubmitError(sentence)
         raise UnreachableError(sentence)
 

@@ -73,20 +73,56 @@ class JobDirectory:
             ) from error
 
     def scrub(self) -> None:
-        """Remove what may hold secrets; logs and what happened stay."""
+        """Remove what may hold secrets; logs and what happened stay.
+
+        Raises:
+            ApiError: something of it is still there.
+        """
         for part in _SECRET_PARTS:
-            shutil.rmtree(self.path / part, ignore_errors=True)
+            _remove(self.path / part)
 
     def remove(self) -> None:
-        """Remove everything; a directory that is gone is a success."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove everything; a directory that is gone is a success.
+
+        Raises:
+            ApiError: something of it is still there.
+        """
+        _remove(self.path)
 
     def read(self, name: str) -> str | None:
-        """A small file of it, or None where there is none."""
+        """A small file of it, or None where there is none.
+
+        Raises:
+            ApiError: nobody can say what is there.
+        """
         try:
-            return (self.path / name).read_text()
+            return (self.path / name).read_text(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise ApiError(
+                f"The sidecar cannot read {self.path / name}: {error.strerror}."
+                " Its administrator should check the permissions there.",
+                reason="Unreadable",
+                status=503,
+            ) from error
+
+
+def _remove(path: Path) -> None:
+    """Remove as much as possible of a directory, and see that it is gone."""
+    shutil.rmtree(path, ignore_errors=True)
+    why = "something in it could not be removed"
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        why = str(error.strerror)
+    raise ApiError(
+        f"The sidecar cannot remove {path}: {why}."
+        " Its administrator should check the permissions there.",
+        reason="NotRemoved",
+    )
 
 
 def _private(directory: Path) -> None:
@@ -95,13 +131,20 @@ def _private(directory: Path) -> None:
         path.mkdir(mode=0o700)
 
 
+def _mounted(pod: Pod) -> list[Volume]:
+    """The volumes that some container mounts; any other is legal and means nothing."""
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    names = {mount.name for each in containers for mount in each.volume_mounts}
+    return [volume for volume in pod.spec.volumes if volume.name in names]
+
+
 def volume_directories(pod: Pod) -> list[str]:
-    """A directory for each volume, an empty one too."""
-    return [f"{VOLUMES}/{volume.name}" for volume in pod.spec.volumes]
+    """A directory for each mounted volume, an empty one too."""
+    return [f"{VOLUMES}/{volume.name}" for volume in _mounted(pod)]
 
 
 def volume_files(pod: Pod, request: CreateRequest) -> dict[str, File]:
-    """The files of all volumes, by their path below the job directory.
+    """The files of all mounted volumes, by their path below the job directory.
 
     Raises:
         InvalidRequestError: for a kind of volume that a job cannot have, for an
@@ -110,7 +153,7 @@ def volume_files(pod: Pod, request: CreateRequest) -> dict[str, File]:
     objects = _Objects(request)
     return {
         f"{VOLUMES}/{volume.name}/{path}": file
-        for volume in pod.spec.volumes
+        for volume in _mounted(pod)
         for path, file in _content(pod, volume, objects)
     }
 

@@ -36,7 +36,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.jobs: dict[str, Observation] = {}
+        self.jobs: dict[str, Observation | ApiError] = {}
         self.submitted: list[str] = []
         self.kept: set[str] = set()
         self.trouble: dict[str, Exception] = {}
@@ -67,7 +67,7 @@ class Memory:
         self._call("find")
         return spec.job_name if spec.uid in self.jobs else None
 
-    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation | ApiError]:
         self._call("poll")
         uids = {job.spec.uid for job in jobs}
         return {uid: seen for uid, seen in self.jobs.items() if uid in uids}
@@ -291,3 +291,43 @@ async def test_logs_are_forgotten_in_the_end(tmp_path: Path) -> None:
     await eventually(lambda: not backend.kept)
     await until(engine, pod, "cancelled")
     await engine.stop()
+
+
+async def test_a_job_that_cannot_be_looked_at_stays_as_it_was(engine: Engine) -> None:
+    pod, other = make_pod(), make_pod()
+    for each in (pod, other):
+        await engine.create(bundle(each))
+        await until(engine, each, "running")
+    site(engine).jobs[pod["metadata"]["uid"]] = ApiError("its mark cannot be read.")
+    site(engine).jobs[other["metadata"]["uid"]] = DONE
+    await until(engine, other, "completed")
+    await until(engine, pod, "running")
+    assert engine.ping().status == "ok"
+
+
+async def test_what_could_not_be_removed_is_tried_again(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.log.propagate = True
+    pod = make_pod()
+    site(engine).trouble["scrub"] = ApiError("run/ is still there.")
+    await engine.create(bundle(pod))
+    site(engine).jobs[pod["metadata"]["uid"]] = DONE
+    await eventually(lambda: site(engine).calls.count("scrub") >= 3)
+    assert caplog.text.count("run/ is still there.") == 1
+    site(engine).trouble.clear()
+    calls = site(engine).calls.count("poll") + 3
+    await eventually(lambda: site(engine).calls.count("poll") >= calls)
+    scrubs = site(engine).calls.count("scrub")
+    await eventually(lambda: site(engine).calls.count("poll") >= calls + 3)
+    assert site(engine).calls.count("scrub") == scrubs
+
+
+async def test_a_pod_that_never_came_is_deleted_at_once(tmp_path: Path) -> None:
+    backend, pod = Memory(), make_pod()
+    engine = make_engine(backend, tmp_path, settle_seconds=60)
+    await engine.start()
+    engine.delete(pod)
+    await until(engine, pod, "cancelled")
+    await engine.stop()
+    assert "find" in backend.calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,16 @@ KEYS = {"metadata": {"name": "keys"}, "data": {"token": "c2VjcmV0"}}
 MERGED = {"metadata": {"name": "all"}, "data": {"sub/ca.crt": "CA", "token": "t"}}
 
 
+def mounting(**spec: Any) -> JSON:
+    """A pod whose container mounts the volume ``v``."""
+    pod = make_pod(**spec)
+    mount = {"name": "v", "mountPath": "/v"}
+    pod["spec"]["containers"][0]["volumeMounts"] = [mount]
+    return pod
+
+
 def files_of(volume: JSON) -> dict[str, File]:
-    pod = make_pod(volumes=[{"name": "v", **volume}])
+    pod = mounting(volumes=[{"name": "v", **volume}])
     request = bundle(
         pod,
         config_maps=[SETTINGS],
@@ -54,7 +63,7 @@ def test_every_source() -> None:
         "volumes/v/token": File(b"t"),
     }
     assert files_of({"emptyDir": {}}) == {}
-    pod = read_pod(make_pod(volumes=[{"name": "v", "emptyDir": {}}]))
+    pod = read_pod(mounting(volumes=[{"name": "v", "emptyDir": {}}]))
     assert volume_directories(pod) == ["volumes/v"]
 
 
@@ -107,10 +116,18 @@ def test_refused_volumes(volume: JSON, complaint: str) -> None:
 
 
 def test_secret_that_is_not_base64() -> None:
-    pod = make_pod(volumes=[{"name": "v", "secret": {"secretName": "keys"}}])
+    pod = mounting(volumes=[{"name": "v", "secret": {"secretName": "keys"}}])
     broken = {**KEYS, "data": {"token": "%%%"}}
     with pytest.raises(InvalidRequestError, match="not base64"):
         volume_files(read_pod(pod), bundle(pod, secrets=[broken]))
+
+
+def test_a_volume_that_nobody_mounts_is_ignored() -> None:
+    home = {"name": "home", "persistentVolumeClaim": {"claimName": "home"}}
+    absent = {"name": "absent", "configMap": {"name": "absent"}}
+    pod = make_pod(volumes=[home, absent])
+    assert volume_files(read_pod(pod), bundle(pod)) == {}
+    assert volume_directories(read_pod(pod)) == []
 
 
 def test_mounts() -> None:
@@ -166,3 +183,21 @@ def test_a_disk_that_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ApiError, match="cannot write"):
         JobDirectory(tmp_path / "file" / "uid").write({}, [])
+
+
+def test_what_cannot_be_read_is_not_absent(tmp_path: Path) -> None:
+    directory = JobDirectory(tmp_path)
+    (tmp_path / "mark").write_bytes(b"0 \xff\n")
+    (tmp_path / "status").mkdir()
+    assert directory.read("mark") == "0 \N{REPLACEMENT CHARACTER}\n"
+    assert directory.read("none") is None
+    with pytest.raises(ApiError, match="cannot read"):
+        directory.read("status")
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    """``rmtree`` refuses a link to a directory, whoever we are."""
+    (tmp_path / "uid").mkdir()
+    (tmp_path / "uid" / "run").symlink_to(tmp_path)
+    with pytest.raises(ApiError, match="cannot remove"):
+        JobDirectory(tmp_path / "uid").scrub()

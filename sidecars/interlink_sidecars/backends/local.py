@@ -8,7 +8,6 @@ taken. Cores and memory are not counted: the kernel shares them.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import signal
@@ -21,7 +20,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from traitlets import Int, List, TraitError, Unicode, validate
 from typing_extensions import override
 
@@ -47,6 +46,14 @@ from . import supervisor
 _INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 _OFFERS: Final = TypeAdapter(list[Accelerator])
 _START_SECONDS: Final = 20.0
+
+
+class _Claim(BaseModel):
+    """What :mod:`.supervisor` writes; without ``pid`` the job was never started."""
+
+    at: float = Field(ge=0, lt=2**36)
+    pid: int | None = None
+    start: str | None = None
 
 
 class LocalBackend(BatchBackend):
@@ -120,29 +127,63 @@ class LocalBackend(BatchBackend):
         """The name of a job that is or was in the queue."""
         return spec.job_name if self.directory(spec).read("queued") else None
 
-    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
-        """Start what fits, in order of arrival, and look at every job."""
-        here = [job for job in jobs if self.directory(job.spec).read("queued")]
-        waiting = [job for job in here if self._claim(job.spec) is None]
-        running = [job for job in here if self._is_running(job.spec)]
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation | ApiError]:
+        """Start what fits, in order of arrival, and look at every job.
+
+        A job that cannot be looked at keeps its boards: it may run.
+        """
+        seen: dict[str, Observation | ApiError] = {}
+        arrivals: dict[str, int] = {}
+        running, waiting = [], []
+        for job in jobs:
+            try:
+                arrival = self._arrival(job.spec)
+                if arrival is None:
+                    continue
+                arrivals[job.spec.uid] = arrival
+                if self._claim(job.spec) is None:
+                    waiting.append(job)
+                elif self._is_running(job.spec):
+                    running.append(job)
+            except ApiError as error:
+                seen[job.spec.uid] = error
+                running.append(job)
+        waiting.sort(key=lambda job: arrivals[job.spec.uid])
+        positions = await self._start_what_fits(waiting, running)
+        self._load = PingQueue(running=len(running), waiting=len(positions))
+        for job in jobs:
+            uid = job.spec.uid
+            if uid in arrivals and uid not in seen:
+                try:
+                    seen[uid] = (
+                        self._waiting(job.spec, positions[uid])
+                        if uid in positions
+                        else self._started(job.spec)
+                    )
+                except ApiError as error:
+                    seen[uid] = error
+        return seen
+
+    async def _start_what_fits(
+        self, waiting: Sequence[Job], running: list[Job]
+    ) -> dict[str, int]:
+        """Move jobs from waiting to running; the places of those that stay, by uid."""
         taken = sum((self._devices(job.spec) for job in running), Counter())
         positions: dict[str, int] = {}
-        for job in sorted(waiting, key=self._arrival):
+        for job in waiting:
             devices = self._devices(job.spec)
             taken += devices  # whoever comes later waits behind this one
             if all(taken[offer] <= offer.total for offer in devices):
-                await self._start(job.spec)
-                running.append(job)
-            else:
-                positions[job.spec.uid] = len(positions) + 1
+                try:
+                    await self._start(job.spec)
+                except ApiError as error:
+                    self.log.warning("pod=%s waits: %s", job.spec.key, error.message)
+                else:
+                    running.append(job)
+                    continue
+            positions[job.spec.uid] = len(positions) + 1
         self._used = sum((self._devices(job.spec) for job in running), Counter())
-        self._load = PingQueue(running=len(running), waiting=len(positions))
-        return {
-            job.spec.uid: self._waiting(job.spec, positions[job.spec.uid])
-            if job.spec.uid in positions
-            else self._started(job.spec)
-            for job in here
-        }
+        return positions
 
     async def cancel(self, job: Job) -> None:
         """Take the job before it starts, or send its supervisor TERM."""
@@ -178,23 +219,39 @@ class LocalBackend(BatchBackend):
         if result.status != 0:
             raise ApiError(f"Pod {spec.key} did not start: {result.complaint}.")
 
-    def _claim(self, spec: JobSpec) -> JSON | None:
+    def _claim(self, spec: JobSpec) -> _Claim | None:
+        """Who took the job; its directory is the job's too and may hold anything."""
         text = self.directory(spec).read("claim")
-        return None if text is None else dict(json.loads(text))
+        try:
+            return None if text is None else _Claim.model_validate_json(text)
+        except ValidationError:
+            raise self._unreadable(spec, "claim") from None
+
+    def _unreadable(self, spec: JobSpec, name: str) -> ApiError:
+        path = self.directory(spec).path / name
+        return ApiError(
+            f"{path} of pod {spec.key} was changed and cannot be read. Delete the pod.",
+            reason="Unreadable",
+            status=503,
+        )
 
     def _pid(self, spec: JobSpec) -> int | None:
         """The supervisor's pid while it lives."""
-        claim = self._claim(spec) or {}
-        pid = claim.get("pid")
-        if pid is None or supervisor.start_time(pid) != claim["start"]:
+        claim = self._claim(spec)
+        if claim is None or claim.pid is None:
             return None
-        return int(pid)
+        return claim.pid if supervisor.start_time(claim.pid) == claim.start else None
 
     def _is_running(self, spec: JobSpec) -> bool:
         return self._pid(spec) is not None
 
-    def _arrival(self, job: Job) -> int:
-        return int(self.directory(job.spec).read("queued") or 0)
+    def _arrival(self, spec: JobSpec) -> int | None:
+        """When a job came into the queue, in nanoseconds since 1970."""
+        text = self.directory(spec).read("queued")
+        try:
+            return int(text) if text else None
+        except ValueError:
+            raise self._unreadable(spec, "queued") from None
 
     def _waiting(self, spec: JobSpec, position: int) -> Observation:
         message = waiting_for(spec, ping_accelerators(self._in_use()))
@@ -211,12 +268,14 @@ class LocalBackend(BatchBackend):
 
     def _started(self, spec: JobSpec) -> Observation:
         """A job that was claimed, as its marks show it."""
-        claim = self._claim(spec) or {}
+        claim = self._claim(spec)
+        if claim is None:
+            raise self._unreadable(spec, "claim")
         alive = self._is_running(spec)  # asked before the marks are read
-        started_at = datetime.fromtimestamp(claim["at"], UTC)
-        queue = self._end(spec, alive=alive, never_began="pid" not in claim)
+        started_at = datetime.fromtimestamp(claim.at, UTC)
+        queue = self._end(spec, alive=alive, never_began=claim.pid is None)
         known: dict[str, Any] = {"submitted_at": self._submitted_at(spec)}
-        if "pid" in claim:
+        if claim.pid is not None:
             known["started_at"] = started_at
             if spec.walltime:
                 known["deadline"] = started_at + timedelta(seconds=spec.walltime)
@@ -233,7 +292,7 @@ class LocalBackend(BatchBackend):
         if alive:
             state = "stopping" if finished else "running"
             return Queue.model_validate({"state": state, "scheduler_state": "RUNNING"})
-        why = (self.directory(spec).read("ended") or "killed").split()[0]
+        why = next(iter((self.directory(spec).read("ended") or "").split()), "killed")
         if finished is None:
             state = why if why in {"cancelled", "timeout"} else "failed"
             finished = Queue.model_validate({"state": state})
@@ -245,8 +304,7 @@ class LocalBackend(BatchBackend):
         )
 
     def _submitted_at(self, spec: JobSpec) -> datetime:
-        seconds = int(self.directory(spec).read("queued") or 0) / 1e9
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp((self._arrival(spec) or 0) / 1e9, UTC)
 
     # --- accelerators ----------------------------------------------------------------
 

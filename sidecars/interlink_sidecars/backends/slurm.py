@@ -194,7 +194,7 @@ class SlurmBackend(SchedulerBackend):
     def parse_found(self, spec: JobSpec, out: str) -> str | None:
         """The first job of that name whose comment is not another pod's."""
         jobs = text.parse_queue(out).values()
-        mine = [job for job in jobs if job.comment in {_comment(spec), "", "(null)"}]
+        mine = [job for job in jobs if _may_be(spec, job)]
         return min(mine, key=lambda job: int(job.job_id)).job_id if mine else None
 
     def _squeue(self) -> list[str]:
@@ -247,33 +247,59 @@ class SlurmBackend(SchedulerBackend):
 
     # --- poll and cancel -------------------------------------------------------------
 
-    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation]:
+    async def poll(self, jobs: Sequence[Job]) -> Mapping[str, Observation | ApiError]:
         """One ``squeue`` for all jobs; then those that it has forgotten."""
         if not jobs:
             return {}
-        known = text.parse_queue(await self.ask(self._squeue()))
-        vanished = [job for job in jobs if job.job_id not in known]
-        known |= await self._recall(vanished)
-        seen = {}
+        queue = text.parse_queue(await self.ask(self._squeue()))
+        live = {row.comment: row for row in queue.values() if not _ended(row)}
+        known = {
+            job.job_id: row
+            for job in jobs
+            if (row := queue.get(job.job_id)) and _may_be(job.spec, row)
+        }
+        known |= await self._recall([job for job in jobs if job.job_id not in known])
+        seen: dict[str, Observation | ApiError] = {}
         for job in jobs:
-            if job.job_id in known:
-                seen[job.spec.uid] = await self._observation(job, known[job.job_id])
-            elif finished := self.finished(job.spec):
-                seen[job.spec.uid] = self.observation(job.spec, finished)
+            row = known.get(job.job_id)
+            if row is None or _ended(row):  # a twin of it may be what runs the pod
+                row = live.get(_comment(job.spec), row)
+            try:
+                if found := await self._look(job, row):
+                    seen[job.spec.uid] = found
+            except UnreachableError:
+                raise
+            except ApiError as error:
+                seen[job.spec.uid] = error
         return seen
+
+    async def _look(self, job: Job, row: QueuedJob | None) -> Observation | None:
+        """One job as Slurm has it, or else as its own last mark tells it."""
+        if row is not None:
+            return await self._observation(job, row)
+        finished = self.finished(job.spec)
+        return self.observation(job.spec, finished) if finished else None
 
     async def _recall(self, jobs: Sequence[Job]) -> dict[str, QueuedJob]:
         """Jobs that left the queue, from ``scontrol`` or the site's accounts."""
         known: dict[str, QueuedJob] = {}
-        left = [job for job in jobs if self.finished(job.spec) is None]
+        left = [job for job in jobs if not self._has_finished(job.spec)]
         for job in left:
-            if found := await self._show(job.job_id):
+            found = await self._show(job.job_id)
+            if found and _may_be(job.spec, found):
                 known[job.job_id] = found
         ids = [job.job_id for job in left if job.job_id not in known]
         for start in range(0, len(ids), _ACCOUNTING_CHUNK):
             chunk = ids[start : start + _ACCOUNTING_CHUNK]
             known |= await self._accounts(chunk)
         return known
+
+    def _has_finished(self, spec: JobSpec) -> bool:
+        """Whether the job's own last mark is there and can be read."""
+        try:
+            return self.finished(spec) is not None
+        except ApiError:
+            return False
 
     async def _show(self, job_id: str) -> QueuedJob | None:
         try:
@@ -331,9 +357,14 @@ class SlurmBackend(SchedulerBackend):
         return text.waiting_sentence(seen.reason)
 
     async def cancel(self, job: Job) -> None:
-        """``scancel``; Slurm sends TERM and, after ``KillWait``, KILL."""
+        """``scancel``; Slurm sends TERM and, after ``KillWait``, KILL.
+
+        By name, so that a job of the pod of which we never heard ends too, and never
+        by an id, which Slurm may have given to somebody else's job. Where no job has
+        the name, ``scancel`` says nothing and succeeds.
+        """
         result = await shell.run(
-            ["scancel", job.job_id],
+            ["scancel", "--me", f"--name={job.spec.job_name}"],
             timeout=self.command_timeout,
             env=self.environment(asking=False),
         )
@@ -369,3 +400,15 @@ class SlurmBackend(SchedulerBackend):
 
 def _comment(spec: JobSpec) -> str:
     return f"interlink:{spec.uid}"
+
+
+def _may_be(spec: JobSpec, row: QueuedJob) -> bool:
+    """Whether a job is the pod's, as far as its comment tells.
+
+    Slurm gives ids again after it lost its state, and sites may drop comments.
+    """
+    return row.comment in {_comment(spec), "", "(null)"}
+
+
+def _ended(row: QueuedJob) -> bool:
+    return text.STATES.get(row.state) in EXIT_CODES

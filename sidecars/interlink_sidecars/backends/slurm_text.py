@@ -208,6 +208,7 @@ def parse_job(text: str) -> QueuedJob | None:
         submitted_at=_time(fields.get("SubmitTime", "")),
         started_at=_time(fields.get("StartTime", "")),
         ends_at=_time(fields.get("EndTime", "")),
+        comment=fields.get("Comment", ""),
         exit_code=parse_exit_code(fields.get("ExitCode", "")),
     )
 

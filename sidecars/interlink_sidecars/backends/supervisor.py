@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     if os.fork():
         os.close(writer)
         os.read(reader, 1)  # until the child has closed its end
-        return 0
+        return 0 if (directory / "claim").exists() else 1
     os.close(reader)
     os.setsid()
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)

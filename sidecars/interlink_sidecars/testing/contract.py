@@ -166,8 +166,11 @@ class BackendContract:
         async with refused("UnknownImage"):
             await sidecar.client.create(bundle(make_pod(image="nowhere")))
         volumes = [{"name": "home", "persistentVolumeClaim": {"claimName": "x"}}]
+        pod = make_pod(volumes=volumes)
+        mount = {"name": "home", "mountPath": "/home"}
+        pod["spec"]["containers"][0]["volumeMounts"] = [mount]
         async with refused("UnsupportedVolume"):
-            await sidecar.client.create(bundle(make_pod(volumes=volumes)))
+            await sidecar.client.create(bundle(pod))
         bob = make_pod()
         bob["metadata"]["annotations"][names.HUB_USERNAME] = "bob"
         await sidecar.client.create(bundle(make_pod()))

@@ -146,6 +146,48 @@ class TestSlurmBackend(BackendContract):
         assert status.jid == created.pod_jid
         assert await self.jobs_ever(sidecar, pod) == 1
 
+    async def test_sbatch_is_killed(self, sidecar: SidecarProcess) -> None:
+        self._break_once(sidecar, "sbatch", '"$real" "$@" >/dev/null; kill -9 $$')
+        pod = make_pod("echo ran")
+        with pytest.raises(UnreachableError):
+            await sidecar.client.create(bundle(pod))
+        await sidecar.create(pod)
+        await sidecar.until_state(pod, "completed")
+        assert await self.jobs_ever(sidecar, pod) == 1
+
+    async def test_a_twin_runs_the_pod_and_ends_with_it(
+        self, sidecar: SidecarProcess
+    ) -> None:
+        """A submission that arrived late: the job that we know loses the claim."""
+        twice = '"$real" "$@" >/dev/null; sleep 2; "$real" "$@"'
+        self._break_once(sidecar, "sbatch", twice)
+        pod = make_pod("echo up; sleep 323")
+        created = await sidecar.client.create(bundle(pod))
+        loser = ["squeue", "-h", "-tF", f"--jobs={created.pod_jid}", "-o", "%i"]
+        async with asyncio.timeout(20):
+            while not await self.slurm.run(*loser):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        seen = (await sidecar.status(pod)).observed_at
+        status = await sidecar.until(pod, lambda s: s.observed_at != seen)
+        assert status.queue is not None
+        assert status.queue.state == "running"
+        await sidecar.client.delete(pod)
+        await sidecar.until_state(pod, "cancelled", "failed")
+        assert not await self.slurm.run("squeue", "-h", "-tR,CG,PD")
+
+    async def test_an_id_that_slurm_gave_again(self, sidecar: SidecarProcess) -> None:
+        """As after a loss of its state: the id is another pod's now."""
+        pod = make_pod("sleep 324")
+        created = await sidecar.client.create(bundle(pod))
+        await sidecar.until_state(pod, "running")
+        job = f"jobid={created.pod_jid}"
+        foreign = ("update", job, "comment=interlink:another", "name=another")
+        await self.slurm.run("scontrol", *foreign)
+        await sidecar.client.delete(pod)
+        await sidecar.until_state(pod, "cancelled")
+        running = ("squeue", "-h", "-tR", "-o", "%i")
+        assert (await self.slurm.run(*running)).split() == [created.pod_jid]
+
     async def test_an_unclear_answer_of_sbatch(self, sidecar: SidecarProcess) -> None:
         unclear = "echo 'Socket timed out on send/recv operation' >&2; exit 1"
         self._break_once(sidecar, "sbatch", f'"$real" "$@" >/dev/null; {unclear}')
