@@ -72,9 +72,7 @@ class InterLinkSpawner(OffloadSettings, PodSpawner):
         return handlers.render_form
 
     @default("options_from_form")
-    def _options_from_form_default(
-        self,
-    ) -> Callable[[dict[str, list[str]]], Awaitable[JSON]]:
+    def _options_from_form_default(self) -> Callable[..., Awaitable[JSON]]:
         return self._options_from_post
 
     @default("apply_user_options")
