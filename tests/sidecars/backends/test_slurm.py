@@ -149,8 +149,9 @@ class TestSlurmBackend(BackendContract):
     async def test_sbatch_is_killed(self, sidecar: SidecarProcess) -> None:
         self._break_once(sidecar, "sbatch", '"$real" "$@" >/dev/null; kill -9 $$')
         pod = make_pod("echo ran")
-        with pytest.raises(UnreachableError):
+        with pytest.raises(ApiError) as caught:
             await sidecar.client.create(bundle(pod))
+        assert caught.value.status == 503
         await sidecar.create(pod)
         await sidecar.until_state(pod, "completed")
         assert await self.jobs_ever(sidecar, pod) == 1
