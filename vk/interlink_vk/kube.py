@@ -128,8 +128,9 @@ class KubeClient:
             else:
                 credentials.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         except credentials.ConfigException as error:
+            why = str(error).rstrip(".")
             raise KubeError(
-                f"No Kubernetes cluster to talk to: {error}. Set KUBECONFIG, or run in"
+                f"No Kubernetes cluster to talk to: {why}. Set KUBECONFIG, or run in"
                 " a pod with a service account.",
                 reason="NoCluster",
             ) from error
