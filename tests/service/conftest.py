@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from deploy.local.processes import Process, free_port, listening
-from tests.service.hub import PYTHON, Hub
+from tests.service.hub import Hub
 from tests.service.site import Site
 
 NAMESPACE = "service"
@@ -66,7 +67,7 @@ def service_process(
     return Process(
         "interlinkspawner-service",
         [
-            str(Path(PYTHON).with_name("interlinkspawner-service")),
+            str(Path(sys.executable).with_name("interlinkspawner-service")),
             f"--namespace={NAMESPACE}",
             *options,
         ],

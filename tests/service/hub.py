@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +15,6 @@ import pytest
 from deploy.local import environments
 from deploy.local.bootstrap import SetupError
 from deploy.local.processes import Process, answering, free_port
-
-PYTHON = os.environ.get("JUPYTERHUB_PYTHON", sys.executable)
-"""The environment of the hub and the service; name one with JupyterHub 5.5 here."""
 
 ADMIN_TOKEN = "token-of-the-tests"
 
@@ -66,7 +62,7 @@ class Hub:
         file.write_text(f"{defaults}\n{self.config}\n")
         self.process = Process(
             "jupyterhub",
-            [PYTHON, "-m", "jupyterhub", "-f", str(file)],
+            [sys.executable, "-m", "jupyterhub", "-f", str(file)],
             self.directory / "hub.log",
             env=self.env,
             cwd=self.directory,

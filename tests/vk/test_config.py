@@ -32,6 +32,8 @@ def test_numbers_are_quantities_and_models_lower_case() -> None:
     [
         ({"name": "Site A"}, ["node.name", "'Site A'"]),
         ({"cpus": "lots"}, ["node.cpus", "'lots'", "quantity"]),
+        ({"cpus": -1}, ["node.cpus", "-1", "negative"]),
+        ({"memory": "-2Gi"}, ["node.memory", "-2Gi", "negative"]),
         ({"queue_depth": -1}, ["node.queue_depth", "-1"]),
         ({"qeue_depth": 1}, ["node.qeue_depth", "Extra inputs"]),
         ({"ping_interval": 0}, ["node.ping_interval", "0"]),

@@ -102,9 +102,11 @@ class NodeConfig(Settings):
     @classmethod
     def _quantity(cls, value: Any) -> str:
         try:
-            parse(value)
+            amount = parse(value)
         except InvalidRequestError as error:
             raise ValueError(error.message) from error
+        if amount < 0:
+            raise ValueError("A node cannot have a negative amount.")
         return str(value)
 
     @field_validator("labels")
